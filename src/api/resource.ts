@@ -1,0 +1,84 @@
+import type { KubeObject, ResourceType } from "../machinery/object.ts";
+import type { Schema } from "../machinery/schema.ts";
+import type { FieldError } from "../machinery/status.ts";
+
+export type Verb = "create" | "delete" | "deletecollection" | "get" | "list" | "patch" | "update" | "watch";
+
+/** All that the API server has to know of a resource. Discovery, routes, OpenAPI, storage and printing derive from it. */
+export interface ResourceFacts extends ResourceType {
+  readonly singular: string;
+  readonly listKind: string;
+  readonly shortNames: readonly string[];
+  readonly categories: readonly string[];
+  readonly verbs: readonly Verb[];
+  /** By name: "status", "scale", "log", "exec", "binding", "eviction", "token", "approval", "finalize", … */
+  readonly subresources: Readonly<Record<string, SubresourceFacts>>;
+  readonly schema: Schema;
+  /** Where objects live in the store; kinds with several served versions share one. Absent: never stored (reviews). */
+  readonly storage?: StorageFacts;
+  readonly strategy: Strategy;
+  /** Field selectors beyond metadata.name and metadata.namespace, each with the value that it compares. */
+  readonly selectableFields: Readonly<Record<string, (object: KubeObject) => string>>;
+  /** Columns of `kubectl get`, without Age, which every kind gets last unless it says otherwise. */
+  readonly columns: readonly Column[];
+}
+
+export interface SubresourceFacts {
+  readonly verbs: readonly Verb[];
+  /** Kind of the body when it is not the resource's own, with its group and version: Scale, Eviction, TokenRequest. */
+  readonly group?: string;
+  readonly version?: string;
+  readonly kind?: string;
+}
+
+export interface StorageFacts {
+  /** Storage version: objects are converted to it before they are written. */
+  readonly version: string;
+  readonly group: string;
+  /** Path segment(s) in store keys: "/registry/<prefix>/<namespace>/<name>", Kubernetes' own: "pods", "services/specs". */
+  readonly prefix: string;
+  /** Converts an object of this served version to and from the storage version; absent when they are the same. */
+  readonly toStorage?: (object: KubeObject) => KubeObject;
+  readonly fromStorage?: (object: KubeObject) => KubeObject;
+  /** Life time of each object after its last write, as for events. */
+  readonly ttlSeconds?: number;
+}
+
+/**
+ * What a kind does to an object on its way in. All of these may change `object` in place: it is a private copy, in
+ * canonical form. `old` must not be changed.
+ */
+export interface Strategy {
+  /** Names that the kind accepts; default: DNS-1123 subdomain. Returns messages. */
+  readonly validateName?: (name: string, prefix: boolean) => string[];
+  /** Fills defaults that depend on other fields (static ones stand in the schema). */
+  readonly applyDefaults?: (object: KubeObject) => void;
+  /** Drops what a creator may not set (status) and sets generation. */
+  readonly prepareForCreate?: (object: KubeObject) => void;
+  /** Copies what the main resource may not change (status) from `old`, raises generation when the spec differs. */
+  readonly prepareForUpdate?: (object: KubeObject, old: KubeObject) => void;
+  /** The same for the status subresource: everything but status comes from `old`. */
+  readonly prepareForStatusUpdate?: (object: KubeObject, old: KubeObject) => void;
+  readonly validate?: (object: KubeObject) => FieldError[];
+  readonly validateUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
+  readonly warnings?: (object: KubeObject) => string[];
+  /** May a PUT create the object? (leases, …) */
+  readonly allowCreateOnUpdate?: boolean;
+  /** May an update omit resourceVersion? */
+  readonly allowUnconditionalUpdate?: boolean;
+  /** Propagation when DeleteOptions name none; default background. */
+  readonly defaultPropagation?: "Orphan" | "Background" | "Foreground";
+  /** Grace period in seconds for a graceful deletion (pods); absent: objects are removed at once. */
+  readonly gracePeriodSeconds?: (object: KubeObject, requested: number | undefined) => number;
+}
+
+export interface Column {
+  readonly name: string;
+  readonly type: "string" | "integer" | "number" | "boolean" | "date";
+  readonly format?: string;
+  readonly description?: string;
+  /** 0 is shown always, 1 with `-o wide`. */
+  readonly priority?: number;
+  /** The cell; `nowMs` for ages. */
+  readonly value: (object: KubeObject, nowMs: number) => string | number | boolean | null;
+}

@@ -1,0 +1,126 @@
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import type { ResourceFacts } from "../api/resource.ts";
+import type { Client } from "../client/client.ts";
+import type { Clock } from "../machinery/clock.ts";
+import type { Logger } from "../machinery/log.ts";
+import type { KubeObject } from "../machinery/object.ts";
+
+/** Who a request comes from (authentication/v1 UserInfo). */
+export interface UserInfo {
+  readonly name: string;
+  readonly uid?: string;
+  readonly groups: readonly string[];
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
+}
+
+/** What of a connection and its headers decides who it is. */
+export interface AuthenticationRequest {
+  readonly headers: IncomingHttpHeaders;
+  /** The peer's certificate, DER, when one was presented (its chain is checked by the authenticator). */
+  readonly clientCertificate?: Buffer;
+}
+
+/** `undefined`: no credentials that this authenticator knows. Throws `unauthorized()` for credentials that are wrong. */
+export type Authenticator = (request: AuthenticationRequest) => Promise<UserInfo | undefined>;
+
+/** A request's path and method, understood (apiserver's RequestInfo). */
+export interface RequestInfo {
+  /** Below /api or /apis with a resource. */
+  readonly isResource: boolean;
+  readonly path: string;
+  /** get, list, watch, create, update, patch, delete, deletecollection; for non-resource paths the lower-case method. */
+  readonly verb: string;
+  readonly group: string;
+  readonly version: string;
+  readonly namespace?: string;
+  /** Plural: "pods". */
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly name?: string;
+  /** What follows a proxy subresource: "/api/v1/namespaces/a/pods/b/proxy/x/y" → "x/y". */
+  readonly rest?: string;
+}
+
+/** What an authorizer decides on. */
+export interface AuthorizationAttributes {
+  readonly user: UserInfo;
+  readonly verb: string;
+  readonly group: string;
+  readonly version?: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly namespace?: string;
+  readonly name?: string;
+  /** For non-resource requests. */
+  readonly path?: string;
+}
+
+export interface AuthorizationDecision {
+  readonly allowed: boolean;
+  readonly reason: string;
+}
+
+export type Authorizer = (attributes: AuthorizationAttributes) => Promise<AuthorizationDecision>;
+
+export interface AdmissionAttributes {
+  readonly operation: "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
+  readonly facts: ResourceFacts;
+  readonly subresource?: string;
+  readonly namespace?: string;
+  readonly name: string;
+  /** The object to be written (private copy: `admit` may change it in place); absent for DELETE. */
+  readonly object?: KubeObject;
+  readonly oldObject?: KubeObject;
+  readonly user: UserInfo;
+  readonly dryRun: boolean;
+}
+
+/** Both phases reject with a StatusError to refuse. Mutating ones all run before validating ones. */
+export interface AdmissionPlugin {
+  readonly name: string;
+  admit?(attributes: AdmissionAttributes): Promise<void>;
+  validate?(attributes: AdmissionAttributes): Promise<void>;
+  /** The request that was admitted failed or was a dry run: give back what `admit` allocated. */
+  release?(attributes: AdmissionAttributes): void;
+}
+
+/** What subresource handlers and admission plugins get to work with. */
+export interface ServerContext {
+  /** Speaks to this API server as system:apiserver (group system:masters), without admission. */
+  readonly client: Client;
+  readonly clusterClock: Clock;
+  readonly ioClock: Clock;
+  readonly logger: Logger;
+  readonly authorize: Authorizer;
+  /** Opens a byte stream to `host:port` as seen from `node` (through its tunnel). 502/503 StatusError when it is not connected. */
+  readonly dialNode: NodeDialer;
+}
+
+export type NodeDialer = (node: string, target: string, signal?: AbortSignal) => Promise<Duplex>;
+
+/** A subresource that takes one body and gives one back: token, binding, eviction. Returns the reply and its code. */
+export type BodySubresource = (
+  context: ServerContext,
+  request: { readonly info: RequestInfo; readonly user: UserInfo; readonly body: KubeObject; readonly dryRun: boolean },
+) => Promise<{ code: number; body: KubeObject | object }>;
+
+/**
+ * A subresource that streams: log, exec, attach, portforward, proxy. Called after authentication, authorization and
+ * CONNECT admission, for plain requests (`response` is set) and for upgrades (`socket` is the raw connection).
+ */
+export type StreamSubresource = (
+  context: ServerContext,
+  request: {
+    readonly info: RequestInfo;
+    readonly user: UserInfo;
+    readonly url: URL;
+    readonly method: string;
+    readonly headers: IncomingHttpHeaders;
+    /** The request's body as a stream. */
+    readonly incoming: IncomingMessage | import("node:http2").Http2ServerRequest;
+    readonly upgrade?: { readonly socket: Duplex; readonly head: Buffer };
+    readonly response?: import("node:http").ServerResponse | import("node:http2").Http2ServerResponse;
+    readonly signal: AbortSignal;
+  },
+) => Promise<void>;

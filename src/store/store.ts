@@ -1,0 +1,116 @@
+/**
+ * The contract of every store: a log of revisions over opaque values, with optimistic writes and ordered events.
+ * `test/unit/store/suite.ts` holds each implementation to it.
+ *
+ * - One key a write, one revision a write; revisions rise by at least one and never go back.
+ * - A compare runs inside the transaction, in order of arrival; one that fails fails alone.
+ * - A write is answered after it is durable; an event is emitted after its commit, in the order of revisions, once.
+ */
+
+/** A stored value. */
+export interface Entry {
+  readonly key: string;
+  /** Opaque bytes; the store neither reads nor changes them. */
+  readonly value: Buffer;
+  readonly createRevision: number;
+  readonly modRevision: number;
+}
+
+/** A change of one key. */
+export interface StoreEvent {
+  readonly type: "put" | "delete";
+  readonly key: string;
+  /** Revision of this change. */
+  readonly revision: number;
+  /** The entry after a put; absent for a delete. */
+  readonly entry?: Entry;
+  /** The entry before this change; absent for a create. */
+  readonly previous?: Entry;
+}
+
+/** What a conditional write answers. A failed one carries what stands there now (`undefined`: no such key). */
+export type WriteResult =
+  | { readonly ok: true; readonly revision: number; readonly previous?: Entry }
+  | { readonly ok: false; readonly current: Entry | undefined };
+
+/** A list at one revision. */
+export interface ListResult {
+  readonly entries: readonly Entry[];
+  /** The revision that this is a snapshot of. */
+  readonly revision: number;
+  /** There are more entries after the last one. */
+  readonly more: boolean;
+}
+
+export interface ListOptions {
+  /** At most this many entries. */
+  readonly limit?: number;
+  /** Continue strictly after this key. */
+  readonly after?: string;
+  /** Read as of this revision; throws {@link CompactedError} when it is gone. Default: the newest. */
+  readonly revision?: number;
+}
+
+export interface WatchOptions {
+  /** Deliver changes with a revision above this one. Throws {@link CompactedError} when it is compacted. */
+  readonly afterRevision: number;
+  /** Called with at least one event a time, in order. `progress` is the revision up to which all was delivered. */
+  readonly onEvents: (events: readonly StoreEvent[], progress: number) => void;
+  /** Called at most once, when the watch cannot go on (compacted, store closed or broken). */
+  readonly onError: (error: Error) => void;
+}
+
+export interface Store {
+  get(key: string): Promise<Entry | undefined>;
+  /** Entries whose key starts with `prefix`, in key order (bytes). */
+  list(prefix: string, options?: ListOptions): Promise<ListResult>;
+  /** Writes only when the key does not exist. `ttlSeconds`: deleted by the store that long after this write. */
+  create(key: string, value: Buffer, options?: { ttlSeconds?: number }): Promise<WriteResult>;
+  /** Writes only when the key's modRevision is `expectedRevision`. */
+  update(key: string, value: Buffer, expectedRevision: number, options?: { ttlSeconds?: number }): Promise<WriteResult>;
+  /** Deletes only when the key's modRevision is `expectedRevision`. */
+  delete(key: string, expectedRevision: number): Promise<WriteResult>;
+  /** All changes below `prefix`, from a revision on. The returned function ends the watch. */
+  watch(prefix: string, options: WatchOptions): Promise<() => void>;
+  /** A read barrier: the newest revision at the time of the call. */
+  currentRevision(): Promise<number>;
+  /** Forgets history below `revision`; the newest value of each key stays. */
+  compact(revision: number): Promise<void>;
+  /** Revisions below this one are gone. */
+  compactedRevision(): Promise<number>;
+  /** Bytes that the store takes on disk. */
+  size(): Promise<number>;
+  /** Finishes writes that were accepted, then closes. Further calls throw {@link StoreClosedError}. */
+  close(): Promise<void>;
+}
+
+/** The revision asked for was compacted. */
+export class CompactedError extends Error {
+  readonly revision: number;
+  readonly compactedRevision: number;
+  constructor(revision: number, compactedRevision: number) {
+    super(`revision ${revision} has been compacted; the oldest one kept is ${compactedRevision}`);
+    this.revision = revision;
+    this.compactedRevision = compactedRevision;
+  }
+}
+
+/** The revision asked for has not been handed out yet. */
+export class FutureRevisionError extends Error {
+  constructor(revision: number, current: number) {
+    super(`revision ${revision} is in the future; the newest one is ${current}`);
+  }
+}
+
+/** The write may or may not have happened: the connection or the transaction broke after it was sent. */
+export class UnknownOutcomeError extends Error {}
+
+/** The store cannot take writes now (disk full, read-only, database away); nothing was written. */
+export class UnavailableError extends Error {}
+
+/** The store was closed. */
+export class StoreClosedError extends Error {
+  constructor() {
+    super("the store is closed");
+  }
+}
