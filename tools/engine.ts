@@ -43,9 +43,9 @@ export async function ensureEngine({ say }: EngineOptions): Promise<string> {
     }
     version ??= await startEngine(say);
   }
-  const missing = [];
-  if ((await tryRun("docker", ["buildx", "version"])).code !== 0) missing.push("buildx" as const);
-  if ((await tryRun("docker", ["compose", "version"])).code !== 0) missing.push("compose" as const);
+  const missing: ("buildx" | "compose")[] = [];
+  if ((await tryRun("docker", ["buildx", "version"])).code !== 0) missing.push("buildx");
+  if ((await tryRun("docker", ["compose", "version"])).code !== 0) missing.push("compose");
   if (missing.length > 0) {
     say(`Docker's ${missing.join(" and ")} ${missing.length > 1 ? "plugins are" : "plugin is"} not on this machine.`);
     await installHere(say, missing);

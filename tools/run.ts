@@ -42,14 +42,16 @@ export function tryRun(program: string, args: readonly string[], options: RunOpt
     const outputs = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
     for (const name of ["stdout", "stderr"] as const) {
       let rest = "";
-      child[name].on("data", (chunk: Buffer) => {
+      const stream = child[name];
+      if (!stream) continue;
+      stream.on("data", (chunk: Buffer) => {
         outputs[name].push(chunk);
         if (!options.onLine) return;
         const lines = (rest + chunk.toString()).split(/\r?\n/);
         rest = lines.pop() ?? "";
         for (const line of lines) options.onLine(line);
       });
-      child[name].on("end", () => {
+      stream.on("end", () => {
         if (rest) options.onLine?.(rest);
       });
     }
