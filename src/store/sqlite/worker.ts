@@ -1,0 +1,89 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { CompactedError, FutureRevisionError } from "../store.ts";
+import { LogDatabase, type LogWriteResult } from "./log-database.ts";
+import { Packer, type Replies, type Reply, type Request, type WireError, type WireWriteResult } from "./messages.ts";
+
+/** Keys that one expiry transaction deletes. */
+const expiryBatch = 200;
+
+const { path, nativeBinding } = workerData as { path: string; nativeBinding?: string };
+const port = parentPort!;
+
+function wireResult(packer: Packer, result: LogWriteResult): WireWriteResult {
+  if (!result.ok) return { ok: false, ...(result.current ? { current: packer.row(result.current) } : {}) };
+  const previous = result.previous ? { previous: packer.row(result.previous) } : {};
+  return { ok: true, revision: result.revision, ...previous };
+}
+
+function handle(db: LogDatabase, request: Request): Replies[keyof Replies] {
+  const packer = new Packer();
+  switch (request.do) {
+    case "write": {
+      const results = db.write(
+        request.writes.map(({ value, ...write }) => ({
+          ...write,
+          ...(value ? { value: new Uint8Array(request.bytes, value[0], value[1]) } : {}),
+        })),
+      );
+      return { results: results.map((result) => wireResult(packer, result)), bytes: packer.finish() };
+    }
+    case "expire": {
+      const results = db.write(db.expired(request.nowMs, expiryBatch));
+      const deleted = results.flatMap((result) =>
+        result.ok && result.previous ? [{ revision: result.revision, previous: packer.row(result.previous) }] : [],
+      );
+      return { deleted, bytes: packer.finish(), nextExpiryMs: db.nextExpiryMs() };
+    }
+    case "get": {
+      const row = db.get(request.key);
+      return { row: row && packer.row(row), bytes: packer.finish() };
+    }
+    case "list": {
+      const { rows, revision } = db.list(request.prefix, request);
+      return { rows: rows.map((row) => packer.row(row)), revision, bytes: packer.finish() };
+    }
+    case "history": {
+      const { rows, upTo } = db.history(request.prefix, request.afterRevision, request.limit);
+      const wire = rows.map(({ row, previous }) => ({
+        row: packer.row(row),
+        ...(previous ? { previous: packer.row(previous) } : {}),
+      }));
+      return { rows: wire, upTo, head: db.head, bytes: packer.finish() };
+    }
+    case "state":
+      return { head: db.head, compacted: db.compacted, size: db.size(), nextExpiryMs: db.nextExpiryMs() };
+    case "compact":
+      db.compact(request.revision);
+      return { compacted: db.compacted };
+    case "sweep":
+      return { more: db.sweep() };
+    case "close":
+      db.close();
+      return {};
+  }
+}
+
+function wireError(error: unknown): WireError {
+  const { message, code, committing } = error as Error & { code?: string; committing?: boolean };
+  if (error instanceof CompactedError) {
+    return { kind: "compacted", message, revision: error.revision, at: error.compactedRevision };
+  }
+  if (error instanceof FutureRevisionError) return { kind: "future", message };
+  // An I/O error while committing may leave the transaction on disk or not; a full disk is rolled back cleanly.
+  if (committing && code?.startsWith("SQLITE_IOERR")) return { kind: "unknown", message: `${code}: ${message}` };
+  if (code?.startsWith("SQLITE_")) return { kind: "unavailable", message: `${code}: ${message}` };
+  return { kind: "other", message };
+}
+
+const database = new LogDatabase(path, nativeBinding ? { nativeBinding } : {});
+
+port.on("message", ({ id, request }: { id: number; request: Request }) => {
+  let answer: Reply;
+  try {
+    answer = { id, ok: true, reply: handle(database, request) };
+  } catch (error) {
+    answer = { id, ok: false, error: wireError(error) };
+  }
+  port.postMessage(answer, answer.ok && "bytes" in answer.reply ? [answer.reply.bytes] : []);
+  if (request.do === "close") port.close();
+});
