@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { groups } from "./generate/groups.ts";
 import { readModels } from "./generate/models.ts";
 import { readResources } from "./generate/operations.ts";
+import { renderDescriptions, renderResources, renderSchemaData } from "./generate/schemas.ts";
 import { renderTypes } from "./generate/types.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -36,6 +37,9 @@ function generate(): Map<string, string> {
     const own = resources.filter((entry) => entry.group === group);
     files.set(`${group.file}.ts`, renderTypes(group, models, own));
   }
+  files.set("schema-data.ts", renderSchemaData(factsDir, models));
+  files.set("descriptions.ts", renderDescriptions(models));
+  files.set("resources.ts", renderResources(resources, models));
   return files;
 }
 

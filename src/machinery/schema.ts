@@ -58,4 +58,9 @@ export interface Field {
   readonly patchMergeKey?: string;
   /** Protobuf field number. */
   readonly proto?: number;
+  /**
+   * Numbers of the sub-messages, outermost first, that hold this field in protobuf while JSON inlines it (the source of a
+   * Volume, the handler of a Probe). Encoders always write those sub-messages, even empty.
+   */
+  readonly protoPath?: readonly number[];
 }
