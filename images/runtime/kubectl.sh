@@ -1,0 +1,6 @@
+#!/bin/sh
+# kubectl with this server's own kubeconfig, unless another is named.
+if [ -z "${KUBECONFIG:-}" ] && [ -r /etc/rancher/k3s/k3s.yaml ]; then
+  export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
+fi
+exec /bin/aux/kubectl "$@"
