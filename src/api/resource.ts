@@ -19,7 +19,7 @@ export interface ResourceFacts extends ResourceType {
   readonly strategy: Strategy;
   /** Field selectors beyond metadata.name and metadata.namespace, each with the value that it compares. */
   readonly selectableFields: Readonly<Record<string, (object: KubeObject) => string>>;
-  /** Columns of `kubectl get`, without Age, which every kind gets last unless it says otherwise. */
+  /** Columns of `kubectl get`, all of them in order: name and age stand among them. */
   readonly columns: readonly Column[];
 }
 
