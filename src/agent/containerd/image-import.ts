@@ -1,0 +1,114 @@
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Logger } from "../../machinery/log.ts";
+import { run } from "../host/command.ts";
+import { archiveKind } from "./containerd.ts";
+import type { Cri } from "./cri.ts";
+
+export interface ImageImportOptions {
+  /** Directories with archives and lists; missing ones are skipped. */
+  readonly directories: readonly string[];
+  /** Remembers what was imported, so that a start with unchanged files reads none of them. */
+  readonly statePath: string;
+  readonly socketPath: string;
+  readonly cri: Cri;
+  readonly logger: Logger;
+}
+
+interface Remembered {
+  readonly size: number;
+  readonly mtimeMs: number;
+  readonly images: readonly string[];
+}
+
+const archive = /\.(tar|tar\.gz|tgz|tar\.zst|tzst|tar\.bz2|tbz|tar\.lz4)$/;
+const importTimeoutMs = 15 * 60_000;
+
+/**
+ * Imports image archives into containerd (namespace k8s.io), and pulls the images that `.txt` lists name. A file that
+ * cannot be imported is logged and does not keep the others out. Returns the names of all images that are there now.
+ */
+export async function importImages(options: ImageImportOptions): Promise<string[]> {
+  const { cri, logger } = options;
+  const files: string[] = [];
+  for (const directory of options.directories) {
+    const names = await readdir(directory).catch(() => []);
+    files.push(...names.sort().map((name) => join(directory, name)));
+  }
+  if (files.length === 0) return [];
+  const remembered = await readState(options.statePath);
+  const present = new Set((await cri.listImages()).flatMap((image) => [...image.repoTags, ...image.repoDigests]));
+  const next: Record<string, Remembered> = {};
+  for (const path of files) {
+    try {
+      const { size, mtimeMs } = await stat(path);
+      const before = remembered[path];
+      if (before?.size === size && before.mtimeMs === mtimeMs && before.images.every((image) => present.has(image))) {
+        next[path] = before;
+        continue;
+      }
+      const images = archive.test(path)
+        ? await importArchive(path, options)
+        : path.endsWith(".txt")
+          ? await pullList(path, options)
+          : undefined;
+      if (images) next[path] = { size, mtimeMs, images };
+    } catch (error) {
+      logger.error({ path, error: (error as Error).message }, "Image import failed");
+    }
+  }
+  if (JSON.stringify(next) !== JSON.stringify(remembered)) await writeFile(options.statePath, JSON.stringify(next));
+  return Object.values(next).flatMap((entry) => entry.images);
+}
+
+async function readState(path: string): Promise<Record<string, Remembered>> {
+  try {
+    return JSON.parse(await readFile(path, "utf8"));
+  } catch {
+    return {};
+  }
+}
+
+async function importArchive(path: string, { logger, socketPath }: ImageImportOptions): Promise<string[]> {
+  const kind = await archiveKind(path);
+  if (kind === "bzip2" || kind === "lz4")
+    throw new Error(`${kind} archives are not supported; unpack it, or use gzip or zstd`);
+  logger.info(`Importing images from ${path}`);
+  const args = [
+    "--address",
+    socketPath,
+    "--namespace",
+    "k8s.io",
+    "images",
+    "import",
+    "--local",
+    "--all-platforms",
+    path,
+  ];
+  const { stdout } = await run("ctr", args, { timeoutMs: importTimeoutMs });
+  const images = parseImportOutput(stdout);
+  for (const image of images) logger.info(`Imported ${image}`);
+  return images;
+}
+
+/** The image names in what `ctr images import --local` prints; without that option it replaces dashes by spaces. */
+export function parseImportOutput(stdout: string): string[] {
+  const names = new Set<string>();
+  for (const line of stdout.split("\n")) {
+    const name = /^unpacking\s+(\S+[:@]\S+)\s+\(sha256:/.exec(line)?.[1];
+    if (name) names.add(name);
+  }
+  return [...names];
+}
+
+async function pullList(path: string, { cri, logger }: ImageImportOptions): Promise<string[]> {
+  const images = (await readFile(path, "utf8"))
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"));
+  for (const image of images) {
+    await cri.pullImage({ image: { image } });
+    logger.info(`Imported ${image}`);
+  }
+  return images;
+}
