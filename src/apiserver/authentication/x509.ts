@@ -1,0 +1,27 @@
+import type { Clock } from "../../machinery/clock.ts";
+import { unauthorized } from "../../machinery/status.ts";
+import type { Authenticator } from "../request.ts";
+import { CertificateCheck } from "./certificate-check.ts";
+
+/**
+ * Client certificates: the common name is the user, organizations are its groups. `clientAuthority` is a PEM bundle,
+ * `clock` the io clock. Throws `unauthorized()` for a certificate of another authority or out of its time.
+ */
+export function x509Authenticator(options: {
+  readonly clientAuthority: string | Buffer;
+  readonly clock: Clock;
+}): Authenticator {
+  const trusted = new CertificateCheck(options.clientAuthority);
+  return async ({ clientCertificate }) => {
+    if (!clientCertificate) return undefined;
+    const outcome = trusted.check(clientCertificate, options.clock.now());
+    if ("why" in outcome) throw unauthorized();
+    const { commonName, organizations, fingerprint } = outcome.identity;
+    if (commonName === "") return undefined;
+    return {
+      name: commonName,
+      groups: organizations,
+      extra: { "authentication.kubernetes.io/credential-id": [`X509SHA256=${fingerprint}`] },
+    };
+  };
+}
