@@ -1,0 +1,205 @@
+import { join } from "node:path";
+import { createHttpsClient } from "../client/https-client.ts";
+import { clusterClock, ioClock } from "../machinery/clock.ts";
+import type { Logger } from "../machinery/log.ts";
+import { connectTunnel } from "../tunnel/tunnel-client.ts";
+import type { AgentOptions } from "./agent-options.ts";
+import { type ClusterConfig, fetchClusterConfig } from "./bootstrap/cluster-config.ts";
+import { obtainNodeCertificates } from "./bootstrap/node-certificates.ts";
+import { loadNodeIdentity } from "./bootstrap/node-identity.ts";
+import { connectSupervisor } from "./bootstrap/supervisor-client.ts";
+import { startContainerd } from "./containerd/containerd.ts";
+import { startDns } from "./dns/dns.ts";
+import { prepareCgroupRoot } from "./host/cgroup.ts";
+import { makeShared } from "./host/mount.ts";
+import { preflight } from "./host/preflight.ts";
+import { startKubelet } from "./kubelet/kubelet.ts";
+import { kubeletAddressPort, listenKubelet } from "./kubelet-listener.ts";
+import { startNetwork } from "./network/network.ts";
+import { nodeAddress } from "./node-address.ts";
+import { startProxy } from "./proxy/proxy.ts";
+
+export interface Agent {
+  readonly nodeName: string;
+  /** Ends the node's program in order; containers keep running. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Joins a cluster and runs a node: containerd and the join go on at the same time, then the tunnel, the kubelet, the
+ * network, the service proxy and DNS.
+ * @param context.signal ends everything that was started
+ */
+export async function startAgent(
+  options: AgentOptions,
+  context: {
+    readonly logger: Logger;
+    readonly signal: AbortSignal;
+    /** Awaited before the node says that pods can be created. */
+    readonly usable?: (signal: AbortSignal) => Promise<void>;
+  },
+): Promise<Agent> {
+  const { logger } = context;
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([context.signal, stopping.signal]);
+  const directory = join(options.dataDir, "agent");
+  await preflight();
+  await prepareCgroupRoot();
+  await makeShared("/");
+
+  const identity = loadNodeIdentity("/etc/rancher/node", options.nodeName, options.withNodeId);
+  const nodeIps = options.nodeIps.length > 0 ? options.nodeIps : [nodeAddress(options.networkInterface)];
+  const cniConfDir = join(directory, "etc", "cni", "net.d");
+  const cniBinDir = "/usr/lib/cni";
+
+  const [containerd, joined] = await Promise.all([
+    startContainerd({
+      dataDir: options.dataDir,
+      cniBinDir,
+      pauseImage: options.pauseImage,
+      ...(options.snapshotter ? { snapshotter: options.snapshotter } : {}),
+      privateRegistry: options.registriesFile,
+      disableDefaultRegistryEndpoint: options.disableDefaultRegistryEndpoint,
+      clock: ioClock,
+      logger,
+      signal,
+    }),
+    joinCluster(),
+  ]);
+  const { supervisor, certificates, config } = joined;
+
+  async function joinCluster() {
+    const supervisor = await connectSupervisor(options.server, options.token, { clock: ioClock, logger, signal });
+    const config: ClusterConfig = await fetchClusterConfig(supervisor);
+    const certificates = await obtainNodeCertificates(directory, supervisor, identity, nodeIps, ioClock);
+    return { supervisor, certificates, config };
+  }
+
+  const server = supervisor.url.origin;
+  const userAgent = `k3ts/${options.version}`;
+  const kubeletClient = createHttpsClient({
+    server,
+    ca: supervisor.ca,
+    cert: certificates.client.certificate,
+    key: certificates.client.key,
+    userAgent: `${userAgent} kubelet`,
+    logger,
+  });
+  // One identity for the node's network side; the kubelet's may not read services of other pods' secrets.
+  const networkClient = createHttpsClient({
+    server,
+    ca: supervisor.ca,
+    cert: certificates.controller.certificate,
+    key: certificates.controller.key,
+    userAgent: `${userAgent} network`,
+    logger,
+  });
+
+  void connectTunnel({
+    url: `${server.replace(/^https:/, "wss:")}/v1-k3s/connect`,
+    tls: { ca: supervisor.ca, cert: certificates.client.certificate, key: certificates.client.key },
+    allow: (target) => target === `127.0.0.1:${kubeletAddressPort}` || target === `localhost:${kubeletAddressPort}`,
+    logger,
+    clock: ioClock,
+    signal,
+  });
+
+  const kubelet = await startKubelet({
+    client: kubeletClient,
+    nodeName: identity.name,
+    nodeIps,
+    nodeExternalIps: options.nodeExternalIps,
+    rootDir: "/var/lib/kubelet",
+    staticPodDir: join(directory, "pod-manifests"),
+    cri: containerd.cri,
+    containerd,
+    clusterDns: [config.clusterDns],
+    clusterDomain: config.clusterDomain,
+    resolvConf: options.resolvConf,
+    labels: nodeLabels(options, identity.name),
+    annotations: nodeAnnotations(options, identity.name, nodeIps),
+    taints: options.taints,
+    maxPods: options.maxPods,
+    version: options.version,
+    cniConfDir,
+    clusterClock,
+    ioClock,
+    logger,
+    signal,
+  });
+  const listener = await listenKubelet(kubelet, certificates, logger);
+
+  const network = startNetwork({
+    client: networkClient,
+    nodeName: identity.name,
+    nodeIp: nodeIps[0]!,
+    backend: config.flannelBackend,
+    clusterCidr: config.clusterCidr,
+    serviceCidr: config.serviceCidr,
+    ...(options.networkInterface ? { iface: options.networkInterface } : {}),
+    cniConfDir,
+    ...(context.usable ? { usable: context.usable } : {}),
+    clock: ioClock,
+    logger,
+    signal,
+  });
+  const proxy = config.disableProxy
+    ? undefined
+    : startProxy({
+        client: networkClient,
+        nodeName: identity.name,
+        nodeIps,
+        clusterCidr: config.clusterCidr,
+        clock: ioClock,
+        logger,
+        signal,
+      });
+  const dns = startDns({
+    client: networkClient,
+    bindAddress: config.clusterDns,
+    clusterDomain: config.clusterDomain,
+    serviceCidr: config.serviceCidr,
+    clusterCidr: config.clusterCidr,
+    clock: ioClock,
+    logger,
+    signal,
+  });
+  await Promise.all([network, proxy, dns]);
+
+  return {
+    nodeName: identity.name,
+    async stop() {
+      stopping.abort(new Error("the node is stopping"));
+      await kubelet.stop();
+      listener.close();
+      kubeletClient.close();
+      networkClient.close();
+    },
+  };
+}
+
+/** Labels that every node carries (K3s' and Kubernetes' well-known ones) and those given with --node-label. */
+function nodeLabels(options: AgentOptions, name: string): Record<string, string> {
+  const arch = { x64: "amd64", arm64: "arm64", arm: "arm" }[process.arch as string] ?? process.arch;
+  return {
+    "beta.kubernetes.io/arch": arch,
+    "beta.kubernetes.io/instance-type": "k3s",
+    "beta.kubernetes.io/os": "linux",
+    "kubernetes.io/arch": arch,
+    "kubernetes.io/hostname": name,
+    "kubernetes.io/os": "linux",
+    "node.kubernetes.io/instance-type": "k3s",
+    ...(options.controlPlane ? { "node-role.kubernetes.io/control-plane": "true" } : {}),
+    ...options.labels,
+  };
+}
+
+function nodeAnnotations(options: AgentOptions, name: string, nodeIps: readonly string[]): Record<string, string> {
+  return {
+    "k3s.io/hostname": name,
+    "k3s.io/internal-ip": nodeIps.join(","),
+    ...(options.nodeExternalIps.length > 0 ? { "k3s.io/external-ip": options.nodeExternalIps.join(",") } : {}),
+    "k3s.io/node-args": JSON.stringify(options.nodeArgs),
+    "k3s.io/node-env": JSON.stringify(options.nodeEnvironment),
+  };
+}

@@ -1,0 +1,97 @@
+import { generateKeyPairSync, X509Certificate } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Clock } from "../../machinery/clock.ts";
+import { writeFileAtomic } from "../host/files.ts";
+import { certificateRequest } from "./certificate-request.ts";
+import type { NodeIdentity } from "./node-identity.ts";
+import { type Supervisor, SupervisorError } from "./supervisor-client.ts";
+
+/** A certificate with its key, PEM; the certificate is followed by its CA. */
+export interface NodeKeyPair {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+export interface NodeCertificates {
+  /** Who the kubelet is towards the API: system:node:<name>. */
+  readonly client: NodeKeyPair;
+  /** What the kubelet serves on :10250. */
+  readonly serving: NodeKeyPair;
+  readonly kubeProxy: NodeKeyPair;
+  readonly controller: NodeKeyPair;
+  readonly clientCa: string;
+  readonly serverCa: string;
+}
+
+const renewBeforeMs = 120 * 24 * 60 * 60 * 1000;
+
+/**
+ * Loads the node's certificates from `directory`, and asks the server for those that are missing, have fewer than 120
+ * days left, are of another CA, or lack one of the node's addresses. An expired certificate needs no more than the
+ * token and the node's password, so a node that was off for a year joins again.
+ */
+export async function obtainNodeCertificates(
+  directory: string,
+  supervisor: Supervisor,
+  node: NodeIdentity,
+  nodeIps: readonly string[],
+  clock: Clock,
+): Promise<NodeCertificates> {
+  const [clientCa, serverCa] = (
+    await Promise.all([supervisor.get("/v1-k3s/client-ca.crt"), supervisor.get("/v1-k3s/server-ca.crt")])
+  ).map((body) => body.toString("utf8")) as [string, string];
+  writeFileAtomic(join(directory, "client-ca.crt"), clientCa, 0o600);
+  writeFileAtomic(join(directory, "server-ca.crt"), serverCa, 0o600);
+
+  const nodeHeaders = {
+    "k3s-node-name": node.name,
+    "k3s-node-password": node.password,
+    "k3s-node-ip": nodeIps.join(","),
+  };
+  const obtain = async (file: string, ca: string, names: readonly string[], headers: Record<string, string>) => {
+    const certificatePath = join(directory, `${file}.crt`);
+    const keyPath = join(directory, `${file}.key`);
+    if (existsSync(certificatePath) && existsSync(keyPath)) {
+      const certificate = readFileSync(certificatePath, "utf8");
+      if (serves(certificate, ca, names, clock.now())) return { certificate, key: readFileSync(keyPath, "utf8") };
+    }
+    const key = existsSync(keyPath)
+      ? readFileSync(keyPath, "utf8")
+      : (generateKeyPairSync("ec", { namedCurve: "prime256v1" }).privateKey.export({
+          type: "pkcs8",
+          format: "pem",
+        }) as string);
+    const reply = await supervisor
+      .post(`/v1-k3s/${file}.crt`, certificateRequest(key), headers)
+      .catch((error: unknown) => {
+        if (error instanceof SupervisorError && error.code === 403 && headers["k3s-node-password"]) {
+          throw new Error(
+            `Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry, ` +
+              `try enabling a unique node name with the --with-node-id flag (${error.message})`,
+          );
+        }
+        throw error;
+      });
+    const certificate = reply.toString("utf8");
+    writeFileAtomic(keyPath, key, 0o600);
+    writeFileAtomic(certificatePath, certificate, 0o600);
+    return { certificate, key };
+  };
+  const [client, serving, kubeProxy, controller] = await Promise.all([
+    obtain("client-kubelet", clientCa, [], nodeHeaders),
+    obtain("serving-kubelet", serverCa, [node.name, "127.0.0.1", ...nodeIps], nodeHeaders),
+    obtain("client-kube-proxy", clientCa, [], {}),
+    obtain("client-k3s-controller", clientCa, [], {}),
+  ]);
+  return { client, serving, kubeProxy, controller, clientCa, serverCa };
+}
+
+function serves(pem: string, ca: string, names: readonly string[], nowMs: number): boolean {
+  const certificate = new X509Certificate(pem);
+  return (
+    Date.parse(certificate.validTo) - nowMs >= renewBeforeMs &&
+    certificate.verify(new X509Certificate(ca).publicKey) &&
+    names.every((name) => certificate.checkIP(name) === name || certificate.checkHost(name) !== undefined)
+  );
+}

@@ -1,0 +1,161 @@
+import { request as httpsRequest } from "node:https";
+import type { Clock } from "../../machinery/clock.ts";
+import type { Logger } from "../../machinery/log.ts";
+import { caHash, parseToken, type Token } from "./token.ts";
+
+/** A reply of the supervisor that is not a success. */
+export class SupervisorError extends Error {
+  readonly code: number;
+  constructor(path: string, code: number, text: string) {
+    super(`the server answered ${code} to ${path}: ${text.trim().slice(0, 300)}`);
+    this.code = code;
+  }
+}
+
+interface Call {
+  readonly method?: "GET" | "POST";
+  readonly headers?: Record<string, string>;
+  readonly body?: Buffer;
+  /** Certificates to trust; "system" for the operating system's. */
+  readonly trust: string | "system" | "unverified";
+  readonly client?: { certificate: string; key: string };
+}
+
+const callTimeoutMs = 10_000;
+
+function call(base: URL, path: string, options: Call): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const request = httpsRequest(
+      new URL(path, base),
+      {
+        method: options.method ?? "GET",
+        agent: false,
+        timeout: callTimeoutMs,
+        headers: { ...options.headers, ...(options.body ? { "content-length": options.body.length } : {}) },
+        rejectUnauthorized: options.trust !== "unverified",
+        ...(options.trust === "system" || options.trust === "unverified" ? {} : { ca: options.trust }),
+        ...(options.client ? { cert: options.client.certificate, key: options.client.key } : {}),
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("error", reject);
+        response.on("end", () => {
+          const body = Buffer.concat(chunks);
+          const code = response.statusCode ?? 0;
+          if (code >= 200 && code < 300) resolve(body);
+          else reject(new SupervisorError(path, code, messageOf(body)));
+        });
+      },
+    );
+    request.on("timeout", () =>
+      request.destroy(new Error(`no answer from ${base.host} within ${callTimeoutMs / 1000} s`)),
+    );
+    request.on("error", reject);
+    request.end(options.body);
+  });
+}
+
+/** The message of a Status body, or the body itself. */
+function messageOf(body: Buffer): string {
+  const text = body.toString("utf8");
+  return /"message":\s*"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? text;
+}
+
+/** The supervisor of a server, trusted: every call is verified against the CA that the token vouches for. */
+export interface Supervisor {
+  readonly url: URL;
+  /** The bytes of /cacerts. */
+  readonly ca: string;
+  get(path: string, headers?: Record<string, string>): Promise<Buffer>;
+  /** `client`: authenticate with this certificate instead of the token. */
+  post(
+    path: string,
+    body: Buffer,
+    headers?: Record<string, string>,
+    client?: { certificate: string; key: string },
+  ): Promise<Buffer>;
+}
+
+/**
+ * Establishes trust before anything secret is sent (k3s documentation, "token"): fetch the CA unverified, fetch it
+ * again verified by itself, then compare its hash with the token's.
+ * @throws when the hash differs; a server that does not answer yet is asked again every 2 s until `signal` aborts
+ */
+export async function connectSupervisor(
+  server: string,
+  tokenText: string,
+  context: { clock: Clock; logger: Logger; signal: AbortSignal },
+): Promise<Supervisor> {
+  const url = serverUrl(server);
+  const token = parseToken(tokenText);
+  let attempts = 0;
+  for (;;) {
+    try {
+      const ca = await fetchCa(url, token, context.logger);
+      return supervisor(url, ca, token);
+    } catch (error) {
+      if (error instanceof TrustError) throw error;
+      if (attempts === 20)
+        context.logger.info(
+          { server: url.origin, error: String(error) },
+          "Waiting to retrieve agent configuration; server is not ready",
+        );
+      attempts += 1;
+      // A server of the same cluster is usually up in a second; after that there is no hurry.
+      await context.clock.sleep(attempts < 20 ? 100 : 2000, context.signal);
+    }
+  }
+}
+
+/** The server is not the one that the token was made for. */
+export class TrustError extends Error {}
+
+/** @throws when the URL is not https */
+export function serverUrl(server: string): URL {
+  let url: URL;
+  try {
+    url = new URL(server);
+  } catch {
+    throw new TrustError(`invalid server URL "${server}": give it as https://<host>:6443`);
+  }
+  if (url.protocol !== "https:") throw new TrustError(`only https:// URLs are supported, got "${server}"`);
+  return url;
+}
+
+async function fetchCa(url: URL, token: Token, logger: Logger): Promise<string> {
+  const ca = (await call(url, "/cacerts", { trust: "unverified" })).toString("utf8");
+  const again = await call(url, "/cacerts", { trust: ca });
+  if (again.toString("utf8") !== ca) throw new Error("the server changed its CA between two calls");
+  const hash = caHash(ca);
+  if (token.caHash === "") {
+    logger.warn(
+      "Cluster CA certificate is not trusted by the host CA bundle, and the token does not include a CA hash. Use the full token from the server's node-token file to enable Cluster CA validation.",
+    );
+  } else if (token.caHash !== hash) {
+    throw new TrustError(
+      `token CA hash does not match the Cluster CA certificate hash: ${token.caHash} != ${hash}; ` +
+        `is ${url.origin} the server that the token was made by?`,
+    );
+  }
+  return ca;
+}
+
+function supervisor(url: URL, ca: string, token: Token): Supervisor {
+  const authorization = token.bootstrap
+    ? `Bearer ${token.password}`
+    : `Basic ${Buffer.from(`node:${token.password}`).toString("base64")}`;
+  return {
+    url,
+    ca,
+    get: (path, headers) => call(url, path, { trust: ca, headers: { authorization, ...headers } }),
+    post: (path, body, headers, client) =>
+      call(url, path, {
+        method: "POST",
+        trust: ca,
+        body,
+        headers: { ...(client ? {} : { authorization }), "content-type": "application/pkcs10", ...headers },
+        ...(client ? { client } : {}),
+      }),
+  };
+}

@@ -1,0 +1,149 @@
+import { existsSync } from "node:fs";
+import { isIP } from "node:net";
+import { join } from "node:path";
+import { nodeAddress } from "../agent/node-address.ts";
+import { parseCidr } from "../machinery/cidr.ts";
+import { version } from "../machinery/version.ts";
+import { defaultKubeconfigPath } from "../server/kubeconfig.ts";
+import type { ServerOptions } from "../server/server-options.ts";
+import { agentOptionsFrom, tokenFrom } from "./agent-options.ts";
+import { ConfigurationError } from "./configuration-error.ts";
+import type { FlagValues } from "./flag-values.ts";
+
+/** Settles the options of `k3ts server`. @throws ConfigurationError naming the flag, its value and the remedy */
+export function serverOptionsFrom(
+  flags: FlagValues,
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): ServerOptions {
+  refuseJoining(flags);
+  refuseComponentArguments(flags);
+  const dataDir = flags.string("data-dir")!;
+  const httpsPort = port(flags, "https-listen-port")!;
+  const agent = flags.boolean("disable-agent")
+    ? undefined
+    : agentOptionsFrom(flags, args, environment, { controlPlane: true, server: "", token: "" });
+  const clusterCidr = network(flags, "cluster-cidr");
+  const serviceCidr = network(flags, "service-cidr");
+  const address = flags.string("advertise-address") ?? agent?.nodeIps[0] ?? nodeAddress(flags.string("flannel-iface"));
+  const backend = flags.string("flannel-backend")!;
+  if (backend !== "vxlan" && backend !== "host-gw" && backend !== "none") {
+    throw new ConfigurationError(`unknown flannel backend "${backend}"; use vxlan, host-gw or none`);
+  }
+  return {
+    dataDir,
+    bindAddress: flags.string("bind-address")!,
+    httpsPort,
+    advertiseAddress: address,
+    advertisePort: port(flags, "advertise-port") || httpsPort,
+    tlsNames: flags.list("tls-san"),
+    kubeconfigPath: flags.string("write-kubeconfig") ?? defaultKubeconfigPath,
+    kubeconfigMode: fileMode(flags.string("write-kubeconfig-mode")),
+    clusterCidr,
+    serviceCidr,
+    nodePortRange: portRange(flags.string("service-node-port-range")!),
+    clusterDns: flags.list("cluster-dns")[0] ?? parseCidr(serviceCidr).nth(10),
+    clusterDomain: flags.string("cluster-domain")!,
+    flannelBackend: backend,
+    token: tokenFrom(flags, "token", "token-file"),
+    agentToken: tokenFrom(flags, "agent-token", "agent-token-file"),
+    disabled: disabledComponents(flags),
+    disableScheduler: flags.boolean("disable-scheduler"),
+    disableProxy: flags.boolean("disable-kube-proxy"),
+    disableNetworkPolicy: flags.boolean("disable-network-policy"),
+    version,
+    agent,
+  };
+}
+
+/** A join URL counts only when a token is given too (K3s' rule: some tools set K3S_URL on a single server). */
+function refuseJoining(flags: FlagValues): void {
+  if (flags.string("server") && tokenFrom(flags, "token", "token-file") !== undefined) {
+    throw new ConfigurationError(
+      "--server (K3S_URL): joining a server to a cluster is not supported by this version of k3ts; " +
+        "start this node with `agent`, or leave --server out",
+    );
+  }
+}
+
+/** Settings of Kubernetes' own components: those that k3ts has no counterpart of are refused, not ignored. */
+function refuseComponentArguments(flags: FlagValues): void {
+  for (const name of ["kube-apiserver-arg", "kube-controller-manager-arg", "kube-scheduler-arg", "kube-proxy-arg"]) {
+    const [first] = flags.list(name);
+    if (first !== undefined) {
+      throw new ConfigurationError(`--${name}=${first} is not supported by this version of k3ts; remove it`);
+    }
+  }
+}
+
+const components = [
+  "coredns",
+  "servicelb",
+  "traefik",
+  "local-storage",
+  "metrics-server",
+  "runtimes",
+  "ccm",
+  "rolebindings",
+];
+
+function disabledComponents(flags: FlagValues): ReadonlySet<string> {
+  const names = flags.list("disable");
+  const manifests = join(flags.string("data-dir")!, "server", "manifests");
+  for (const name of names) {
+    if (
+      components.includes(name) ||
+      ["", ".yaml", ".yml", ".json"].some((suffix) => existsSync(join(manifests, name + suffix)))
+    )
+      continue;
+    throw new ConfigurationError(
+      `invalid value "${name}" for --disable: use one of ${components.join(", ")}, or the name of a manifest`,
+    );
+  }
+  return new Set(names);
+}
+
+function port(flags: FlagValues, name: string): number | undefined {
+  const value = flags.integer(name);
+  if (value !== undefined && value > 65535)
+    throw new ConfigurationError(`invalid value "${value}" for --${name}: a port is at most 65535`);
+  return value;
+}
+
+function network(flags: FlagValues, name: string): string {
+  const values = flags.list(name);
+  const [value = ""] = values;
+  if (values.length > 1 || isIP(value.split("/")[0]!) !== 4) {
+    throw new ConfigurationError(
+      `invalid value "${values.join(",")}" for --${name}: one IPv4 network is supported by this version of k3ts`,
+    );
+  }
+  try {
+    parseCidr(value);
+  } catch {
+    throw new ConfigurationError(
+      `invalid value "${value}" for --${name}: write it as address/prefix, such as 10.42.0.0/16`,
+    );
+  }
+  return value;
+}
+
+function portRange(text: string): { from: number; to: number } {
+  const match = /^(\d+)-(\d+)$/.exec(text);
+  const from = Number(match?.[1]);
+  const to = Number(match?.[2]);
+  if (!match || from < 1 || to > 65535 || from > to) {
+    throw new ConfigurationError(`invalid value "${text}" for --service-node-port-range: write it as 30000-32767`);
+  }
+  return { from, to };
+}
+
+function fileMode(text: string | undefined): number {
+  if (text === undefined) return 0o600;
+  if (!/^0?[0-7]{3}$/.test(text)) {
+    throw new ConfigurationError(
+      `invalid value "${text}" for --write-kubeconfig-mode: write it as octal digits, such as 644`,
+    );
+  }
+  return Number.parseInt(text, 8);
+}

@@ -1,0 +1,22 @@
+import type { ServerOptions } from "../server/server-options.ts";
+import { readFlags } from "./flag-values.ts";
+import { serverFlags } from "./flags.ts";
+import { createLogger } from "./logger.ts";
+import { runUntilStopped } from "./run-until-stopped.ts";
+import { serverOptionsFrom } from "./server-options.ts";
+
+/** `k3ts server`: runs the control plane and a node until it is told to stop. @returns the exit code */
+export async function server(args: readonly string[]): Promise<number> {
+  const warnings: string[] = [];
+  const flags = readFlags("k3ts server", serverFlags, args, process.env, (message) => warnings.push(message));
+  const file = flags.string("log");
+  const logger = createLogger({
+    debug: flags.boolean("debug"),
+    ...(file ? { file, alsoStderr: flags.boolean("alsologtostderr") } : {}),
+  });
+  for (const warning of warnings) logger.warn(warning);
+  const options: ServerOptions = serverOptionsFrom(flags, args, process.env);
+  // Loaded after the flags are understood: a mistake is told at once.
+  const { startServer } = await import("../server/server.ts");
+  return runUntilStopped(logger, (signal) => startServer(options, { logger, signal }));
+}

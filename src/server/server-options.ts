@@ -1,0 +1,32 @@
+import type { AgentOptions } from "../agent/agent-options.ts";
+
+/** What a server is started with: settled at the edge (`commands/server.ts`), read-only below. */
+export interface ServerOptions {
+  /** "/var/lib/rancher/k3s": everything lives below its `server` and `agent` folders. */
+  readonly dataDir: string;
+  readonly bindAddress: string;
+  readonly httpsPort: number;
+  readonly advertiseAddress: string;
+  readonly advertisePort: number;
+  /** Extra names and addresses that the serving certificate is valid for. */
+  readonly tlsNames: readonly string[];
+  readonly kubeconfigPath: string;
+  readonly kubeconfigMode: number;
+  readonly clusterCidr: string;
+  readonly serviceCidr: string;
+  readonly nodePortRange: { readonly from: number; readonly to: number };
+  readonly clusterDns: string;
+  readonly clusterDomain: string;
+  readonly flannelBackend: "vxlan" | "host-gw" | "none";
+  readonly token: string | undefined;
+  readonly agentToken: string | undefined;
+  /** Packaged manifests that are not deployed: "coredns", "metrics-server", … */
+  readonly disabled: ReadonlySet<string>;
+  readonly disableScheduler: boolean;
+  readonly disableProxy: boolean;
+  readonly disableNetworkPolicy: boolean;
+  /** "v1.36.0+k3ts1" */
+  readonly version: string;
+  /** The node in this server; absent with --disable-agent. `server` and `token` are filled in at start. */
+  readonly agent: Omit<AgentOptions, "server" | "token"> | undefined;
+}

@@ -1,0 +1,295 @@
+import { mkdirSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { encodeClusterConfig } from "../agent/bootstrap/cluster-config.ts";
+import { writeFileAtomic } from "../agent/host/files.ts";
+import { configMaps, serviceAccounts } from "../api/generated/core-v1.ts";
+import { builtInResources } from "../api/registry.ts";
+import { createApiServer } from "../apiserver/api-server.ts";
+import { requestHeaderAuthenticator } from "../apiserver/authentication/request-header.ts";
+import { x509Authenticator } from "../apiserver/authentication/x509.ts";
+import { listen } from "../apiserver/listener.ts";
+import type { Client } from "../client/client.ts";
+import { parseCidr } from "../machinery/cidr.ts";
+import { clusterClock, ioClock } from "../machinery/clock.ts";
+import type { Logger } from "../machinery/log.ts";
+import type { KubeObject } from "../machinery/object.ts";
+import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
+import { TunnelServer } from "../tunnel/tunnel-server.ts";
+import { prepareCertificates } from "./certificates.ts";
+import { ensureClusterDns } from "./cluster-dns.ts";
+import { defaultKubeconfigPath, renderComponentKubeconfig, renderKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
+import { deployManifests } from "./manifests/deploy.ts";
+import { writePackagedManifests } from "./manifests/packaged.ts";
+import type { ServerOptions } from "./server-options.ts";
+import { createSupervisor, peerCertificate } from "./supervisor.ts";
+import { prepareTokens } from "./tokens.ts";
+
+export interface Server {
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a server: store, certificates and tokens side by side, then the API on its port, controllers and scheduler,
+ * and the node. Stops in the reverse order, so that nothing acts on what is gone.
+ * @param context.signal ends the start half-way; what was begun is ended
+ */
+export async function startServer(
+  options: ServerOptions,
+  context: { readonly logger: Logger; readonly signal: AbortSignal },
+): Promise<Server> {
+  const { logger } = context;
+  logger.info({ version: options.version }, `Starting k3s ${options.version}`);
+  const directory = join(options.dataDir, "server");
+  mkdirSync(join(directory, "db"), { recursive: true, mode: 0o700 });
+  mkdirSync(join(directory, "static"), { recursive: true, mode: 0o700 });
+
+  // Things to end, last first.
+  const endings: (() => Promise<void> | void)[] = [];
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([context.signal, stopping.signal]);
+  const stop = async () => {
+    stopping.abort(new Error("the server is stopping"));
+    for (const end of endings.splice(0).reverse()) {
+      await Promise.resolve(end()).catch((error: unknown) => logger.error({ err: error }, "Stopping failed"));
+    }
+  };
+
+  try {
+    const nodeName = options.agent?.nodeName ?? hostname().toLowerCase();
+    const serviceIp = parseCidr(options.serviceCidr).nth(1);
+    const [store, certificates] = await Promise.all([
+      openSqliteStore({ path: join(directory, "db", "state.db"), logger, clock: clusterClock }),
+      prepareCertificates(join(directory, "tls"), servingNames(options, nodeName, serviceIp)),
+    ]);
+    endings.push(() => store.close());
+    const tokens = prepareTokens(directory, certificates.serverCaBundle, options.token, options.agentToken);
+
+    const tunnels = new TunnelServer({ logger, clock: ioClock });
+    endings.push(() => tunnels.close());
+    const clientCertificates = x509Authenticator({
+      clientAuthority: certificates.clientCa.certificate,
+      clock: ioClock,
+    });
+
+    const issuer = `https://kubernetes.default.svc.${options.clusterDomain}`;
+    const apiServer = await createApiServer({
+      store,
+      clusterClock,
+      ioClock,
+      logger,
+      authenticators: [
+        clientCertificates,
+        requestHeaderAuthenticator({
+          requestHeaderAuthority: certificates.requestHeaderCa.certificate,
+          allowedNames: ["system:auth-proxy"],
+          clock: ioClock,
+        }),
+      ],
+      serviceAccounts: { issuer, audiences: [issuer, "k3s"], keys: certificates.serviceAccountKey },
+      kubeletClient: {
+        ca: certificates.serverCaBundle,
+        cert: certificates.apiserver.certificate,
+        key: certificates.apiserver.key,
+      },
+      serviceCidr: options.serviceCidr,
+      nodePortRange: options.nodePortRange,
+      clusterDomain: options.clusterDomain,
+      advertise: { address: options.advertiseAddress, port: options.advertisePort },
+      dialNode: (node: string, target: string, dialSignal?: AbortSignal) => tunnels.dial(node, target, dialSignal),
+      version: options.version,
+    });
+    endings.push(() => apiServer.stop());
+    const client = (name: string, groups: readonly string[]): Client => apiServer.client({ name, groups });
+    const supervisorClient = client("system:k3s-supervisor", ["system:masters", "system:authenticated"]);
+
+    let ready = false;
+    const supervise = createSupervisor({
+      serverCa: certificates.serverCa,
+      clientCa: certificates.clientCa,
+      tokens,
+      authenticate: clientCertificates,
+      client: supervisorClient,
+      config: encodeClusterConfig(options),
+      apiServers: async () => [`${options.advertiseAddress}:${options.advertisePort}`],
+      ready: () => ready,
+      staticDirectory: join(directory, "static"),
+      logger,
+    });
+    const listener = await listen({
+      host: options.bindAddress,
+      port: options.httpsPort,
+      tls: {
+        cert: certificates.serving.certificate,
+        key: certificates.serving.key,
+        ca: certificates.clientCa.certificate,
+      },
+      logger,
+      handle: (request, response) => {
+        if (!supervise(request, response)) apiServer.handle(request, response);
+      },
+      upgrade: (request, socket, head) => {
+        if (new URL(request.url ?? "/", "https://server").pathname !== "/v1-k3s/connect") {
+          return apiServer.upgrade(request, socket, head);
+        }
+        clientCertificates({ headers: request.headers, ...peerCertificate(request) }).then(
+          (user) => {
+            const node = user?.groups.includes("system:nodes") ? /^system:node:(.+)$/.exec(user.name)?.[1] : undefined;
+            if (node) tunnels.accept(request, socket, head, node);
+            else refuseUpgrade(socket, user ? "403 Forbidden" : "401 Unauthorized");
+          },
+          () => refuseUpgrade(socket, "401 Unauthorized"),
+        );
+      },
+    });
+    endings.push(() => listener.close());
+    logger.info({ address: options.bindAddress, port: options.httpsPort }, "Running kube-apiserver");
+    await apiServer.ready();
+    logger.info("Kube API server is now running");
+    logger.info("ETCD server is now running");
+
+    const { startControllers } = await import("../controllers/manager.ts");
+    logger.info("Running kube-controller-manager");
+    const controllers = startControllers({
+      client: client("system:kube-controller-manager", ["system:authenticated"]),
+      clientFor: (name) =>
+        client(`system:serviceaccount:kube-system:${name}`, [
+          "system:serviceaccounts",
+          "system:serviceaccounts:kube-system",
+          "system:authenticated",
+        ]),
+      clock: clusterClock,
+      logger,
+      config: {
+        clusterName: "kubernetes",
+        clusterCidrs: [options.clusterCidr],
+        nodeCidrMaskSizeIpv4: 24,
+        nodeCidrMaskSizeIpv6: 64,
+        rootCa: certificates.serverCaBundle,
+        nodeMonitorGracePeriodMs: 50_000,
+        terminatedPodThreshold: 12_500,
+      },
+      resources: builtInResources.filter(({ verbs }) => verbs.includes("watch") && verbs.includes("delete")),
+      signal,
+    });
+    endings.push(() => controllers.stopped);
+    if (!options.disableScheduler) {
+      const { startScheduler } = await import("../scheduler/scheduler.ts");
+      logger.info("Running kube-scheduler");
+      const scheduler = startScheduler({
+        client: client("system:kube-scheduler", ["system:authenticated"]),
+        clock: clusterClock,
+        logger,
+        signal,
+      });
+      endings.push(() => scheduler.stop());
+    }
+
+    announceTokens(directory, options, logger);
+    publishKubeconfigs(directory, options, certificates, logger);
+    ready = true;
+
+    await ensureClusterDns(supervisorClient, options, logger);
+    writePackagedManifests(join(directory, "manifests"), options);
+    const deployer = deployManifests({
+      directory: join(directory, "manifests"),
+      disabled: options.disabled,
+      client: supervisorClient,
+      clock: ioClock,
+      logger,
+      signal,
+    });
+    endings.push(() => deployer.stop());
+
+    if (options.agent) {
+      const { startAgent } = await import("../agent/agent.ts");
+      const agent = await startAgent(
+        { ...options.agent, server: `https://127.0.0.1:${options.httpsPort}`, token: tokens.agent },
+        { logger, signal, usable: () => podsCanBeCreated(supervisorClient, signal) },
+      );
+      endings.push(() => agent.stop());
+    }
+    logger.info("k3s is up and running");
+    return { stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Resolves when a pod of the namespace `default` would be admitted and find all that is mounted into it. */
+async function podsCanBeCreated(client: Client, signal: AbortSignal): Promise<void> {
+  const appears = async (type: typeof serviceAccounts | typeof configMaps, name: string) => {
+    const events = client.watch<KubeObject>(type, {
+      namespace: "default",
+      fieldSelector: `metadata.name=${name}`,
+      sendInitialEvents: true,
+      allowWatchBookmarks: true,
+      resourceVersionMatch: "NotOlderThan",
+      signal,
+    });
+    for await (const { type } of events) if (type === "ADDED") return;
+  };
+  await Promise.all([appears(serviceAccounts, "default"), appears(configMaps, "kube-root-ca.crt")]);
+}
+
+function refuseUpgrade(socket: import("node:stream").Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+}
+
+/** All names and addresses that the API is reached by (K3s' list). */
+function servingNames(options: ServerOptions, nodeName: string, serviceIp: string): string[] {
+  const { clusterDomain, advertiseAddress, tlsNames, agent } = options;
+  return [
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    `kubernetes.default.svc.${clusterDomain}`,
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    nodeName,
+    hostname(),
+    ...(agent?.nodeIps ?? []),
+    ...(agent?.nodeExternalIps ?? []),
+    advertiseAddress,
+    serviceIp,
+    ...tlsNames,
+  ];
+}
+
+function announceTokens(directory: string, options: ServerOptions, logger: Logger): void {
+  const url = `https://${options.advertiseAddress}:${options.advertisePort}`;
+  logger.info(`Server node token is available at ${join(directory, "token")}`);
+  logger.info(`To join server node to cluster: k3s server -s ${url} -t \${SERVER_NODE_TOKEN}`);
+  logger.info(`Agent node token is available at ${join(directory, "agent-token")}`);
+  logger.info(`To join agent node to cluster: k3s agent -s ${url} -t \${AGENT_NODE_TOKEN}`);
+}
+
+function publishKubeconfigs(
+  directory: string,
+  options: ServerOptions,
+  certificates: Awaited<ReturnType<typeof prepareCertificates>>,
+  logger: Logger,
+): void {
+  const host = options.bindAddress === "0.0.0.0" ? "127.0.0.1" : options.bindAddress;
+  const url = `https://${host}:${options.httpsPort}`;
+  writeKubeconfig(
+    options.kubeconfigPath,
+    renderKubeconfig(url, certificates.serverCaBundle, certificates.admin),
+    options.kubeconfigMode,
+  );
+  logger.info(`Wrote kubeconfig ${options.kubeconfigPath}`);
+  if (options.kubeconfigPath !== defaultKubeconfigPath) logger.info(`Linked ${defaultKubeconfigPath} to it`);
+  logger.info("Run: k3s kubectl");
+  const tls = (file: string) => join(directory, "tls", file);
+  for (const name of ["admin", "supervisor", "controller", "scheduler"]) {
+    const text = renderComponentKubeconfig(
+      url,
+      tls("server-ca.crt"),
+      tls(`client-${name}.crt`),
+      tls(`client-${name}.key`),
+    );
+    writeFileAtomic(join(directory, "cred", `${name}.kubeconfig`), text, 0o600);
+  }
+}
