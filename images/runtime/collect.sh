@@ -2,7 +2,7 @@
 set -eu
 root=$1
 triplet=$(basename "$(dirname "$(ls /usr/lib/*/libc.so.6)")")
-mkdir -p "$root/bin/aux" "$root/etc/ssl/certs" "$root/usr/lib/$triplet" "$root/usr/libexec/cni" "$root/run" "$root/var/run" \
+mkdir -p "$root/bin/aux" "$root/etc/ssl/certs" "$root/usr/lib/$triplet" "$root/usr/lib/cni" "$root/usr/libexec/k3ts" "$root/usr/share/k3ts/images" "$root/run" "$root/var/run" \
   "$root/var/log" "$root/var/lib" "$root/usr/lib/modules" "$root/usr/lib/firmware" "$root/proc" "$root/sys" "$root/dev" "$root/root"
 mkdir -m 1777 "$root/tmp" "$root/var/tmp"
 ln -s ../bin "$root/usr/bin"
@@ -19,14 +19,16 @@ put() {
     install -m 755 "$(readlink -f "$program")" "$root/$target/$name"
   done
 }
-put bin node containerd containerd-shim-runc-v2 ctr runc nft ip ss bridge tini conntrack ipset ethtool socat busybox \
+put bin node containerd containerd-shim-runc-v2 runc nft ip ss bridge tini conntrack ipset ethtool socat busybox \
   nsenter losetup blkid pigz
 ln -s pigz "$root/bin/unpigz"
+put usr/libexec/k3ts ctr
+ln -s ../usr/libexec/k3ts/ctr "$root/bin/ctr"
 put bin/aux mount umount xtables-nft-multi xtables-legacy-multi
 install -m 755 "$(readlink -f "$(command -v modprobe)")" "$root/bin/kmod"
 ln -s ../kmod "$root/bin/aux/modprobe"
 for name in bandwidth bridge host-local loopback portmap; do
-  install -m 755 "/usr/lib/cni/$name" "$root/usr/libexec/cni/$name"
+  install -m 755 "/usr/lib/cni/$name" "$root/usr/lib/cni/$name"
 done
 install -m 755 /build/iptables-detect.sh "$root/bin/aux/iptables-detect.sh"
 for family in iptables ip6tables; do
@@ -81,6 +83,6 @@ echo 'hosts: files dns' > "$root/etc/nsswitch.conf"
 cp /etc/protocols /etc/services "$root/etc/" 2> /dev/null || true
 
 # kubectl is only for servers: it is larger than everything else but Node.
-mkdir -p /kubectl-fs/bin/aux
-install -m 755 "$(command -v kubectl)" /kubectl-fs/bin/aux/kubectl
+mkdir -p /kubectl-fs/bin /kubectl-fs/usr/libexec/k3ts
+install -m 755 "$(command -v kubectl)" /kubectl-fs/usr/libexec/k3ts/kubectl
 install -m 755 /build/kubectl.sh /kubectl-fs/bin/kubectl

@@ -2,7 +2,8 @@
 # Runs k3ts. `server` and `agent` run under a supervisor: after a crash or a signal the process starts again while its
 # containers keep running; a normal end, or an error that a restart cannot cure (64 usage, 78 configuration), ends this too.
 program=/usr/lib/k3ts/k3ts.mjs
-export NODE_COMPILE_CACHE=/usr/lib/k3ts/cache NODE_COMPILE_CACHE_PORTABLE=1
+# The image brings this cache, made with these very flags: V8 ignores one that was made with others.
+export NODE_COMPILE_CACHE=/usr/lib/k3ts/cache
 flags='--max-semi-space-size=2 --disable-warning=ExperimentalWarning'
 
 name=${0##*/}
@@ -20,15 +21,6 @@ esac
 case " $* " in
   *' --help '* | *' -h '* | *' --version '*) exec node $flags $program "$@" ;;
 esac
-
-# A cgroup of version 2 hands controllers to its children only while it holds no process itself.
-if [ -w /sys/fs/cgroup/cgroup.subtree_control ] && [ "$(cat /proc/self/cgroup)" = '0::/' ]; then
-  mkdir -p /sys/fs/cgroup/init
-  while read -r pid; do echo "$pid" > /sys/fs/cgroup/init/cgroup.procs; done < /sys/fs/cgroup/cgroup.procs 2> /dev/null
-  for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
-    echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
-  done
-fi
 
 stopping=
 child=

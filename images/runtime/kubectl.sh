@@ -3,4 +3,4 @@
 if [ -z "${KUBECONFIG:-}" ] && [ -r /etc/rancher/k3s/k3s.yaml ]; then
   export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
 fi
-exec /bin/aux/kubectl "$@"
+exec /usr/libexec/k3ts/kubectl "$@"
