@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { parseCidr } from "../../machinery/cidr.ts";
 
 /** The bridge that joins a node's pods, and K3s' names of the network and its file. */
@@ -54,4 +54,15 @@ export async function writeWhole(folder: string, name: string, text: string): Pr
   const draft = `${folder}/.${name}.new`;
   await writeFile(draft, text, { mode: 0o644 });
   await rename(draft, path);
+}
+
+/** Throws an error that names the plugins that the configuration uses and that are not in the folder. */
+export async function requirePlugins(folder: string): Promise<void> {
+  const missing: string[] = [];
+  for (const plugin of ["bridge", "host-local", "loopback"]) {
+    await access(`${folder}/${plugin}`, constants.X_OK).catch(() => missing.push(plugin));
+  }
+  if (!missing.length) return;
+  const names = missing.map((plugin) => `"${plugin}"`).join(", ");
+  throw new Error(`find CNI plugins ${names} in "${folder}": install Debian package containernetworking-plugins`);
 }

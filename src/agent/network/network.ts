@@ -7,7 +7,7 @@ import type { Logger } from "../../machinery/log.ts";
 import type { DeepReadonly } from "../../machinery/object.ts";
 import { bridgeBatch, ipBatch, listFdb, listNeighbours, listRoutes } from "../host/ip.ts";
 import { applyNft, listNftTable } from "../host/nft.ts";
-import { cniConfigFile, renderCniConfig, renderSubnetFile, writeWhole } from "./cni-config.ts";
+import { cniConfigFile, renderCniConfig, renderSubnetFile, requirePlugins, writeWhole } from "./cni-config.ts";
 import { ensureDevices, findUplink, podMtu, type Uplink } from "./devices.ts";
 import { type Backend, type NetworkPeer, networkAnnotations, peerOf, podCidrOf } from "./flannel-annotations.ts";
 import { setKernelParameters } from "./kernel-parameters.ts";
@@ -27,6 +27,8 @@ export interface NetworkOptions {
   readonly iface?: string;
   /** Where containerd looks for CNI configuration. */
   readonly cniConfDir: string;
+  /** Where the CNI plugins are. */
+  readonly cniBinDir: string;
   /** Folder of subnet.env; default "/run/flannel". */
   readonly subnetDir?: string;
   /** An informer of Nodes that the caller follows already; absent: an own one is started. */
@@ -65,6 +67,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network | u
     return undefined;
   }
   logger.info(`Starting flannel with backend ${backend}`);
+  await requirePlugins(options.cniBinDir);
   const informer = options.nodes ?? followNodes(options);
   const podCidr = await waitForPodCidr(informer, nodeName, signal);
   logger.info(`Flannel found PodCIDR assigned for node ${nodeName}`);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const needed = { ip: "iproute2", nft: "nftables", conntrack: "conntrack", nsenter: "util-linux" };
+const needed = { ip: "iproute2", nft: "nftables", conntrack: "conntrack", nsenter: "util-linux", ping: "iputils-ping" };
 
 /** Throws unless this process is root and has the programs that network tests run; names the Debian packages. */
 export function requireNetworkTools(): void {
@@ -33,13 +33,18 @@ export class NetworkNamespace {
     this.ip("link set lo up");
   }
 
-  /** Runs a program inside and gives its stdout; throws with its stderr. */
+  /** Runs a program inside and gives its stdout; throws with everything that it printed. */
   exec(program: string, args: readonly string[], input?: string): string {
-    return execFileSync("ip", ["netns", "exec", this.name, program, ...args], {
-      encoding: "utf8",
-      stdio: ["pipe", "pipe", "pipe"],
-      ...(input === undefined ? {} : { input }),
-    });
+    try {
+      return execFileSync("ip", ["netns", "exec", this.name, program, ...args], {
+        encoding: "utf8",
+        stdio: ["pipe", "pipe", "pipe"],
+        ...(input === undefined ? {} : { input }),
+      });
+    } catch (error) {
+      const { stdout, stderr } = error as { stdout: string; stderr: string };
+      throw new Error(`${program} ${args.join(" ")} in ${this.name}: ${stderr}${stdout}`);
+    }
   }
 
   ip(command: string): string {
