@@ -155,7 +155,7 @@ function canonicalText(nano: bigint, format: QuantityFormat): string {
  * Kubernetes does; binary values are capped at 2^63-1.
  */
 export function parseQuantity(text: string | number | bigint): Quantity {
-  const source = typeof text === "string" ? text : String(text);
+  const source = typeof text === "string" ? text : String(text).replace("e+", "e");
   const match = /^([+-]?)(\d*)(?:(\.)(\d*))?([eEinumkKMGTP]*[+-]?\d*)$/.exec(source);
   if (!match || source === "") throw new QuantityError(formatWrong);
   const [, sign, integer = "", dot, fraction = "", suffix = ""] = match;
