@@ -1,5 +1,9 @@
 /** Pieces of the columns of `kubectl get`. The texts are those that people grep for: "<none>", "<unknown>". */
+
+import { fromLabelSelector } from "../machinery/label-selector.ts";
 import type { KubeObject } from "../machinery/object.ts";
+import type { LabelSelector } from "./generated/meta-v1.ts";
+import type { KindColumn } from "./kind-facts.ts";
 import type { Column } from "./resource.ts";
 
 export const none = "<none>";
@@ -63,6 +67,14 @@ export const ageColumn: Column = {
   value: (object: KubeObject, nowMs) => age(object.metadata.creationTimestamp, nowMs),
 };
 
+/** The only column of kinds that nobody printed specially. */
+export const createdAtColumn: Column = {
+  name: "Created At",
+  type: "date",
+  description: "Time when the object was created.",
+  value: (object: KubeObject) => object.metadata.creationTimestamp ?? null,
+};
+
 interface ContainerNames {
   readonly name: string;
   readonly image?: string | undefined;
@@ -71,28 +83,51 @@ interface ContainerNames {
 type Cell<T> = (object: T, nowMs: number) => string | number | boolean | null;
 
 /** A column of texts. */
-export function text<T>(name: string, value: Cell<T>): Column & { value: Cell<T> } {
-  return { name, type: "string", value } as unknown as Column & { value: Cell<T> };
+export function text<T>(name: string, value: Cell<T>): KindColumn<T> {
+  return { name, type: "string", value };
 }
 
 /** A column of texts that only `-o wide` shows. */
-export function wide<T>(name: string, value: Cell<T>): Column & { value: Cell<T> } {
-  return { name, type: "string", priority: 1, value } as unknown as Column & { value: Cell<T> };
+export function wide<T>(name: string, value: Cell<T>): KindColumn<T> {
+  return { name, type: "string", priority: 1, value };
 }
 
-/** A column of whole numbers. */
-export function integer<T>(name: string, value: Cell<T>): Column & { value: Cell<T> } {
-  return { name, type: "integer", value } as unknown as Column & { value: Cell<T> };
+/** A column of whole numbers; an absent one counts as 0. */
+export function integer<T>(name: string, value: (object: T) => number | null | undefined): KindColumn<T> {
+  return { name, type: "integer", value: (object) => value(object) ?? 0 };
 }
 
-export function boolean<T>(name: string, value: Cell<T>): Column & { value: Cell<T> } {
-  return { name, type: "boolean", value } as unknown as Column & { value: Cell<T> };
+export function boolean<T>(name: string, value: (object: T) => boolean | null | undefined): KindColumn<T> {
+  return { name, type: "boolean", value: (object) => value(object) ?? false };
 }
 
 /** The wide columns Containers and Images of everything that has a pod template. */
-export function containerColumns<T>(containers: (object: T) => readonly ContainerNames[] | null | undefined) {
+export function containerColumns<T>(
+  containers: (object: T) => readonly ContainerNames[] | null | undefined,
+): KindColumn<T>[] {
   return [
-    wide<T>("Containers", (object) => (containers(object) ?? []).map((container) => container.name).join(",")),
-    wide<T>("Images", (object) => (containers(object) ?? []).map((container) => container.image ?? "").join(",")),
+    wide("Containers", (object) => (containers(object) ?? []).map((container) => container.name).join(",")),
+    wide("Images", (object) => (containers(object) ?? []).map((container) => container.image ?? "").join(",")),
   ];
+}
+
+/** The wide column Selector of the workloads, from a LabelSelector. */
+export function selectorColumn<T>(selector: (object: T) => LabelSelector | null | undefined): KindColumn<T> {
+  return wide("Selector", (object) => formatSelector(selector(object)));
+}
+
+/** A LabelSelector as people write it; "<none>" when it selects by nothing. */
+export function formatSelector(selector: LabelSelector | null | undefined): string {
+  try {
+    return orNone(String(fromLabelSelector(selector)));
+  } catch {
+    return "<error>";
+  }
+}
+
+/** At most three entries: "a,b,c + 2 more...". */
+export function firstThree(entries: readonly string[]): string {
+  if (entries.length === 0) return none;
+  const shown = entries.slice(0, 3).join(",");
+  return entries.length > 3 ? `${shown} + ${entries.length - 3} more...` : shown;
 }

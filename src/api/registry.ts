@@ -1,5 +1,5 @@
 import type { KubeObject } from "../machinery/object.ts";
-import { ageColumn, nameColumn } from "./columns.ts";
+import { createdAtColumn, nameColumn } from "./columns.ts";
 import { type ServedResource, servedResources } from "./generated/resources.ts";
 import type { KindFacts } from "./kind-facts.ts";
 import { kinds } from "./kinds.ts";
@@ -55,7 +55,7 @@ function makeFacts(served: ServedResource): ResourceFacts {
 }
 
 function columnsOf(facts: KindFacts): Column[] {
-  const columns = facts.columns ?? [ageColumn];
+  const columns = facts.columns ?? [createdAtColumn];
   return columns.some((column) => column.format === "name") ? [...columns] : [nameColumn, ...columns];
 }
 

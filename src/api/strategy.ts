@@ -113,3 +113,9 @@ export function sameJson(a: unknown, b: unknown): boolean {
     keys.every((key) => Object.hasOwn(right, key) && sameJson(left[key], right[key]))
   );
 }
+
+/** For status writers that must not touch labels. */
+export function copyLabels(object: KubeObject, old: KubeObject): void {
+  if (old.metadata.labels) object.metadata.labels = { ...old.metadata.labels };
+  else delete object.metadata.labels;
+}

@@ -1,0 +1,395 @@
+import {
+  ageColumn,
+  containerColumns,
+  firstThree,
+  formatLabels,
+  integer,
+  none,
+  text,
+  unknown,
+  wide,
+} from "./columns.ts";
+import { eventColumns, eventFields, eventTtlSeconds } from "./events.ts";
+import {
+  bindings,
+  componentStatuses,
+  configMaps,
+  endpoints,
+  events,
+  type LimitRangeItem,
+  limitRanges,
+  type Node,
+  namespaces,
+  nodes,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+  podTemplates,
+  type ReplicationController,
+  replicationControllers,
+  resourceQuotas,
+  secrets,
+  serviceAccounts,
+  services,
+} from "./generated/core-v1.ts";
+import { type KindEntry, kind } from "./kind-facts.ts";
+import { podColumns } from "./pod/columns.ts";
+import { defaultPodTemplate } from "./pod/defaults.ts";
+import { podStrategy } from "./pod/strategy.ts";
+import { serviceColumns } from "./service/columns.ts";
+import { serviceStrategy } from "./service/strategy.ts";
+import { copyField } from "./strategy.ts";
+
+const podOptions = (name: string, verbs: readonly ("get" | "create")[] = ["create", "get"]) => ({
+  verbs,
+  group: "",
+  version: "v1",
+  kind: name,
+});
+
+const proxyVerbs = ["create", "delete", "get", "patch", "update"] as const;
+const proxyOptions = (name: string) => ({ verbs: proxyVerbs, group: "", version: "v1", kind: name });
+
+const modeLetters: Readonly<Record<string, string>> = {
+  ReadWriteOnce: "RWO",
+  ReadOnlyMany: "ROX",
+  ReadWriteMany: "RWX",
+  ReadWriteOncePod: "RWOP",
+};
+
+function accessModes(modes: readonly string[] | undefined): string {
+  const present = new Set(modes ?? []);
+  return Object.keys(modeLetters)
+    .filter((mode) => present.has(mode))
+    .map((mode) => modeLetters[mode])
+    .join(",");
+}
+
+function nodeStatus({ spec, status }: Node): string {
+  const ready = status?.conditions?.find((condition) => condition.type === "Ready");
+  const word = ready ? (ready.status === "True" ? "Ready" : "NotReady") : "Unknown";
+  return spec?.unschedulable ? `${word},SchedulingDisabled` : word;
+}
+
+function nodeRoles({ metadata }: Node): string {
+  const prefix = "node-role.kubernetes.io/";
+  const roles = new Set<string>();
+  for (const [key, value] of Object.entries(metadata.labels ?? {})) {
+    if (key.startsWith(prefix) && key !== prefix) roles.add(key.slice(prefix.length));
+    else if (key === "kubernetes.io/role" && value !== "") roles.add(value);
+  }
+  return [...roles].sort().join(",") || none;
+}
+
+function nodeAddress(type: string): (node: Node) => string {
+  return (node) => node.status?.addresses?.find((address) => address.type === type)?.address ?? none;
+}
+
+function kernel({ status }: Node): string {
+  const { kernelVersion, architecture } = status?.nodeInfo ?? {};
+  return `${kernelVersion || unknown}${architecture ? ` (${architecture})` : ""}`;
+}
+
+function hostPort(ip: string, port: number): string {
+  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+}
+
+function quotaColumn(limits: boolean) {
+  return (quota: { status?: { hard?: Record<string, string>; used?: Record<string, string> } }) =>
+    Object.keys(quota.status?.hard ?? {})
+      .sort()
+      .filter((name) => name.startsWith("limits.") === limits)
+      .map((name) => `${name}: ${quota.status?.used?.[name] ?? "0"}/${quota.status?.hard?.[name]}`)
+      .join(", ");
+}
+
+/** A container's range implies its defaults: the limit from max, the request from the limit, else from min. */
+function defaultLimitRangeItem(item: LimitRangeItem): void {
+  if (item.type !== "Container") return;
+  const limits = { ...item.max, ...item.default };
+  const requests = { ...item.min, ...limits, ...item.defaultRequest };
+  if (Object.keys(limits).length > 0) item.default = limits;
+  if (Object.keys(requests).length > 0) item.defaultRequest = requests;
+}
+
+export const coreV1: readonly KindEntry[] = [
+  kind(pods, {
+    shortNames: ["po"],
+    categories: ["all"],
+    subresources: {
+      attach: podOptions("PodAttachOptions"),
+      exec: podOptions("PodExecOptions"),
+      portforward: podOptions("PodPortForwardOptions"),
+      proxy: proxyOptions("PodProxyOptions"),
+    },
+    columns: podColumns,
+    strategy: podStrategy,
+    selectableFields: {
+      "spec.nodeName": ({ spec }) => spec?.nodeName ?? "",
+      "spec.restartPolicy": ({ spec }) => spec?.restartPolicy ?? "",
+      "spec.schedulerName": ({ spec }) => spec?.schedulerName ?? "",
+      "spec.serviceAccountName": ({ spec }) => spec?.serviceAccountName ?? "",
+      "spec.hostNetwork": ({ spec }) => String(spec?.hostNetwork ?? false),
+      "status.phase": ({ status }) => status?.phase ?? "",
+      "status.podIP": ({ status }) => status?.podIPs?.[0]?.ip ?? "",
+      "status.podIPs": ({ status }) => status?.podIPs?.[0]?.ip ?? "",
+      "status.nominatedNodeName": ({ status }) => status?.nominatedNodeName ?? "",
+    },
+  }),
+  kind(nodes, {
+    shortNames: ["no"],
+    subresources: { proxy: proxyOptions("NodeProxyOptions") },
+    storage: { prefix: "minions" },
+    columns: [
+      text("Status", nodeStatus),
+      text("Roles", nodeRoles),
+      ageColumn,
+      text("Version", (node) => node.status?.nodeInfo?.kubeletVersion ?? ""),
+      wide("Internal-IP", nodeAddress("InternalIP")),
+      wide("External-IP", nodeAddress("ExternalIP")),
+      wide("OS-Image", (node) => node.status?.nodeInfo?.osImage || unknown),
+      wide("Kernel-Version", kernel),
+      wide("Container-Runtime", (node) => node.status?.nodeInfo?.containerRuntimeVersion || unknown),
+    ],
+    selectableFields: { "spec.unschedulable": ({ spec }) => String(spec?.unschedulable ?? false) },
+    strategy: {
+      statusOnCreate: true,
+      applyDefaults({ status }) {
+        if (status?.capacity && !status.allocatable) status.allocatable = { ...status.capacity };
+      },
+    },
+  }),
+  kind(services, {
+    shortNames: ["svc"],
+    categories: ["all"],
+    subresources: { proxy: proxyOptions("ServiceProxyOptions") },
+    storage: { prefix: "services/specs" },
+    columns: serviceColumns,
+    selectableFields: {
+      "spec.clusterIP": ({ spec }) => spec?.clusterIP ?? "",
+      "spec.type": ({ spec }) => spec?.type ?? "",
+    },
+    strategy: serviceStrategy,
+  }),
+  kind(endpoints, {
+    shortNames: ["ep"],
+    storage: { prefix: "services/endpoints" },
+    columns: [
+      text("Endpoints", ({ subsets }) =>
+        firstThree(
+          (subsets ?? []).flatMap(({ addresses, ports }) =>
+            ports?.length
+              ? ports.flatMap((port) => (addresses ?? []).map((address) => hostPort(address.ip, port.port)))
+              : (addresses ?? []).map((address) => address.ip),
+          ),
+        ),
+      ),
+      ageColumn,
+    ],
+    strategy: {
+      allowCreateOnUpdate: true,
+      applyDefaults({ subsets }) {
+        for (const subset of subsets ?? []) for (const port of subset.ports ?? []) port.protocol ||= "TCP";
+      },
+    },
+  }),
+  kind(configMaps, {
+    shortNames: ["cm"],
+    columns: [
+      text(
+        "Data",
+        ({ data, binaryData }) => `${Object.keys(data ?? {}).length + Object.keys(binaryData ?? {}).length}`,
+      ),
+      ageColumn,
+    ],
+  }),
+  kind(secrets, {
+    columns: [
+      text("Type", (secret) => secret.type ?? ""),
+      text("Data", ({ data }) => `${Object.keys(data ?? {}).length}`),
+      ageColumn,
+    ],
+    selectableFields: { type: (secret) => secret.type ?? "" },
+    strategy: {
+      applyDefaults(secret) {
+        // stringData is for writing only: it becomes data.
+        for (const [key, value] of Object.entries(secret.stringData ?? {})) {
+          secret.data ??= {};
+          secret.data[key] = Buffer.from(value, "utf8").toString("base64");
+        }
+        delete secret.stringData;
+        secret.type ||= "Opaque";
+      },
+    },
+  }),
+  kind(namespaces, {
+    shortNames: ["ns"],
+    subresources: { finalize: { verbs: ["update"] } },
+    columns: [text("Status", ({ status }) => status?.phase ?? ""), ageColumn],
+    selectableFields: { "status.phase": ({ status }) => status?.phase ?? "" },
+    strategy: {
+      applyDefaults({ metadata }) {
+        if (metadata.name) metadata.labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
+      },
+      prepareForCreate(namespace) {
+        // With generateName the name was not known when defaults were applied.
+        const { metadata } = namespace;
+        if (metadata.name) metadata.labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
+        namespace.status = { phase: "Active" };
+        namespace.spec ??= {};
+        const finalizers = namespace.spec.finalizers ?? [];
+        if (!finalizers.includes("kubernetes")) namespace.spec.finalizers = [...finalizers, "kubernetes"];
+      },
+      prepareForUpdate(namespace, old) {
+        copyField(namespace, old, "spec");
+      },
+    },
+  }),
+  kind(serviceAccounts, {
+    shortNames: ["sa"],
+    columns: [ageColumn],
+  }),
+  kind(events, {
+    shortNames: ["ev"],
+    storage: { ttlSeconds: eventTtlSeconds },
+    columns: eventColumns,
+    selectableFields: eventFields,
+    strategy: { allowCreateOnUpdate: true },
+  }),
+  kind(limitRanges, {
+    shortNames: ["limits"],
+    strategy: {
+      allowCreateOnUpdate: true,
+      applyDefaults({ spec }) {
+        for (const item of spec?.limits ?? []) defaultLimitRangeItem(item);
+      },
+    },
+  }),
+  kind(resourceQuotas, {
+    shortNames: ["quota"],
+    columns: [text("Request", quotaColumn(false)), text("Limit", quotaColumn(true)), ageColumn],
+  }),
+  kind(persistentVolumes, {
+    shortNames: ["pv"],
+    columns: [
+      text("Capacity", ({ spec }) => spec?.capacity?.["storage"] ?? "0"),
+      text("Access Modes", ({ spec }) => accessModes(spec?.accessModes)),
+      text("Reclaim Policy", ({ spec }) => spec?.persistentVolumeReclaimPolicy ?? ""),
+      text("Status", ({ metadata, status }) => (metadata.deletionTimestamp ? "Terminating" : (status?.phase ?? ""))),
+      text("Claim", ({ spec }) =>
+        spec?.claimRef ? `${spec.claimRef.namespace ?? ""}/${spec.claimRef.name ?? ""}` : "",
+      ),
+      text("StorageClass", ({ metadata, spec }) => {
+        return metadata.annotations?.["volume.beta.kubernetes.io/storage-class"] ?? spec?.storageClassName ?? "";
+      }),
+      text("VolumeAttributesClass", ({ spec }) => spec?.volumeAttributesClassName ?? "<unset>"),
+      text("Reason", ({ status }) => status?.reason ?? ""),
+      ageColumn,
+      wide("VolumeMode", ({ spec }) => spec?.volumeMode ?? "<unset>"),
+    ],
+    strategy: {
+      applyDefaults({ spec }) {
+        if (!spec) return;
+        spec.persistentVolumeReclaimPolicy ||= "Retain";
+        spec.volumeMode ??= "Filesystem";
+        if (spec.hostPath) spec.hostPath.type ??= "";
+      },
+      prepareForCreate(volume) {
+        volume.status = { phase: "Pending" };
+      },
+    },
+  }),
+  kind(persistentVolumeClaims, {
+    shortNames: ["pvc"],
+    columns: [
+      text("Status", ({ metadata, status }) => (metadata.deletionTimestamp ? "Terminating" : (status?.phase ?? ""))),
+      text("Volume", ({ spec }) => spec?.volumeName ?? ""),
+      text("Capacity", ({ spec, status }) => (spec?.volumeName ? (status?.capacity?.["storage"] ?? "0") : "")),
+      text("Access Modes", ({ spec, status }) => (spec?.volumeName ? accessModes(status?.accessModes) : "")),
+      text("StorageClass", ({ metadata, spec }) => {
+        return metadata.annotations?.["volume.beta.kubernetes.io/storage-class"] ?? spec?.storageClassName ?? "";
+      }),
+      text("VolumeAttributesClass", ({ spec }) => spec?.volumeAttributesClassName ?? "<unset>"),
+      ageColumn,
+      wide("VolumeMode", ({ spec }) => spec?.volumeMode ?? "<unset>"),
+    ],
+    strategy: {
+      applyDefaults({ spec }) {
+        if (spec) spec.volumeMode ??= "Filesystem";
+      },
+      prepareForCreate(claim) {
+        claim.status = { phase: "Pending" };
+        normalizeDataSource(claim.spec ?? {});
+      },
+      prepareForUpdate(claim) {
+        normalizeDataSource(claim.spec ?? {});
+      },
+    },
+  }),
+  kind(replicationControllers, {
+    shortNames: ["rc"],
+    categories: ["all"],
+    storage: { prefix: "controllers" },
+    columns: [
+      integer("Desired", ({ spec }) => spec?.replicas),
+      integer("Current", ({ status }) => status?.replicas),
+      integer("Ready", ({ status }) => status?.readyReplicas),
+      ageColumn,
+      ...containerColumns<ReplicationController>(({ spec }) => spec?.template?.spec?.containers),
+      wide("Selector", ({ spec }) => formatLabels(spec?.selector)),
+    ],
+    selectableFields: { "status.replicas": ({ status }) => String(status?.replicas ?? 0) },
+    strategy: {
+      generation: true,
+      defaultPropagation: "Orphan",
+      applyDefaults(controller) {
+        const { spec, metadata } = controller;
+        if (!spec) return;
+        spec.replicas ??= 1;
+        defaultPodTemplate(spec.template);
+        const labels = spec.template?.metadata?.labels;
+        if (!labels) return;
+        if (Object.keys(spec.selector ?? {}).length === 0) spec.selector = { ...labels };
+        if (Object.keys(metadata.labels ?? {}).length === 0) metadata.labels = { ...labels };
+      },
+    },
+  }),
+  kind(podTemplates, {
+    columns: [
+      text("Containers", ({ template }) => (template?.spec?.containers ?? []).map(({ name }) => name).join(",")),
+      text("Images", ({ template }) => (template?.spec?.containers ?? []).map(({ image }) => image ?? "").join(",")),
+      text("Pod Labels", ({ template }) => formatLabels(template?.metadata?.labels)),
+    ],
+    strategy: {
+      generation: true,
+      counted: ({ template }) => template,
+      applyDefaults: ({ template }) => defaultPodTemplate(template),
+    },
+  }),
+  kind(bindings, { storage: "none" }),
+  kind(componentStatuses, {
+    shortNames: ["cs"],
+    verbs: ["get", "list"],
+    storage: "none",
+    columns: [
+      text("Status", ({ conditions }) => {
+        const healthy = conditions?.find((condition) => condition.type === "Healthy");
+        return healthy ? (healthy.status === "True" ? "Healthy" : "Unhealthy") : "Unknown";
+      }),
+      text("Message", ({ conditions }) => conditions?.find(({ type }) => type === "Healthy")?.message ?? ""),
+      text("Error", ({ conditions }) => conditions?.find(({ type }) => type === "Healthy")?.error ?? ""),
+    ],
+  }),
+];
+
+/** Older clients know only dataSource, newer ones dataSourceRef: each stands for the other when that is missing. */
+function normalizeDataSource(spec: {
+  dataSource?: { apiGroup?: string; kind: string; name: string };
+  dataSourceRef?: { apiGroup?: string; kind: string; name: string; namespace?: string };
+}): void {
+  if (spec.dataSource && !spec.dataSourceRef) spec.dataSourceRef = { ...spec.dataSource };
+  else if (spec.dataSourceRef && !spec.dataSource && !spec.dataSourceRef.namespace) {
+    const { namespace: _, ...source } = spec.dataSourceRef;
+    spec.dataSource = source;
+  }
+}
