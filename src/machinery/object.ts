@@ -94,7 +94,7 @@ export function parseApiVersion(apiVersion: string): { group: string; version: s
 }
 
 /** "namespace/name", or "name" for cluster-scoped objects: the key of caches and work queues. */
-export function keyOf(object: { metadata: ObjectMeta }): string {
+export function keyOf(object: { readonly metadata: { readonly namespace?: string; readonly name?: string } }): string {
   const { namespace, name } = object.metadata;
   return namespace ? `${namespace}/${name}` : (name ?? "");
 }
@@ -108,7 +108,9 @@ export function splitKey(key: string): { namespace: string | undefined; name: st
 }
 
 /** The owner that manages this object, if it has one. */
-export function controllerOf(object: { metadata: ObjectMeta }): OwnerReference | undefined {
+export function controllerOf(object: {
+  readonly metadata: { readonly ownerReferences?: readonly Readonly<OwnerReference>[] };
+}): Readonly<OwnerReference> | undefined {
   return object.metadata.ownerReferences?.find((reference) => reference.controller === true);
 }
 
