@@ -14,6 +14,8 @@ export interface ResourceFacts extends ResourceType {
   /** By name: "status", "scale", "log", "exec", "binding", "eviction", "token", "approval", "finalize", … */
   readonly subresources: Readonly<Record<string, SubresourceFacts>>;
   readonly schema: Schema;
+  /** Defined by a CustomResourceDefinition: kept as written, without strategic merge. */
+  readonly custom?: boolean;
   /** Where objects live in the store; kinds with several served versions share one. Absent: never stored (reviews). */
   readonly storage?: StorageFacts;
   readonly strategy: Strategy;
