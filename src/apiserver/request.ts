@@ -4,7 +4,7 @@ import type { ResourceFacts } from "../api/resource.ts";
 import type { Client } from "../client/client.ts";
 import type { Clock } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
-import type { KubeObject } from "../machinery/object.ts";
+import type { KubeObject, ResourceType } from "../machinery/object.ts";
 
 /** Who a request comes from (authentication/v1 UserInfo). */
 export interface UserInfo {
@@ -95,6 +95,15 @@ export interface ServerContext {
   readonly authorize: Authorizer;
   /** Opens a byte stream to `host:port` as seen from `node` (through its tunnel). 502/503 StatusError when it is not connected. */
   readonly dialNode: NodeDialer;
+  /**
+   * Changes a stored object past its strategy, its validation and admission: what only a subresource may do (binding
+   * sets spec.nodeName). `change` gets a private copy, is called again after a lost race, and throws to refuse.
+   */
+  readonly rewrite: <T extends KubeObject>(
+    type: ResourceType<T>,
+    target: { readonly namespace?: string; readonly name: string; readonly dryRun?: boolean },
+    change: (object: T) => void,
+  ) => Promise<T>;
 }
 
 export type NodeDialer = (node: string, target: string, signal?: AbortSignal) => Promise<Duplex>;
