@@ -16,6 +16,12 @@ export interface ResourceFacts extends ResourceType {
   readonly schema: Schema;
   /** Defined by a CustomResourceDefinition: kept as written, without strategic merge. */
   readonly custom?: boolean;
+  /** Where a custom resource keeps what its scale subresource shows; built-in ones use spec.replicas and so on. */
+  readonly scalePaths?: {
+    readonly spec: readonly string[];
+    readonly status: readonly string[];
+    readonly selector: readonly string[] | undefined;
+  };
   /** Where objects live in the store; kinds with several served versions share one. Absent: never stored (reviews). */
   readonly storage?: StorageFacts;
   readonly strategy: Strategy;

@@ -1,0 +1,27 @@
+import { ageColumn, text } from "./columns.ts";
+import { type APIService, apiServices } from "./generated/apiregistration-v1.ts";
+import { type KindEntry, kind } from "./kind-facts.ts";
+
+function available({ status }: APIService): string {
+  const condition = status?.conditions?.find((candidate) => candidate.type === "Available");
+  if (!condition) return "Unknown";
+  return condition.status === "True" ? "True" : `${condition.status} (${condition.reason ?? ""})`;
+}
+
+export const apiregistrationV1: readonly KindEntry[] = [
+  kind(apiServices, {
+    categories: ["api-extensions"],
+    storage: { prefix: "apiregistration.k8s.io/apiservices" },
+    columns: [
+      text("Service", ({ spec }) => (spec?.service ? `${spec.service.namespace}/${spec.service.name}` : "Local")),
+      text("Available", available),
+      ageColumn,
+    ],
+    strategy: {
+      allowUnconditionalUpdate: false,
+      applyDefaults({ spec }) {
+        if (spec?.service) spec.service.port ??= 443;
+      },
+    },
+  }),
+];

@@ -1,0 +1,33 @@
+import { ageColumn, humanDuration, none, text } from "./columns.ts";
+import { type CertificateSigningRequest, certificateSigningRequests } from "./generated/certificates-v1.ts";
+import { type KindEntry, kind } from "./kind-facts.ts";
+import { copyField } from "./strategy.ts";
+
+function state({ status }: CertificateSigningRequest): string {
+  const has = (type: string) => status?.conditions?.some((condition) => condition.type === type) ?? false;
+  const decision = has("Denied") ? "Denied" : has("Approved") ? "Approved" : "Pending";
+  return `${decision}${has("Failed") ? ",Failed" : ""}${status?.certificate ? ",Issued" : ""}`;
+}
+
+export const certificatesV1: readonly KindEntry[] = [
+  kind(certificateSigningRequests, {
+    shortNames: ["csr"],
+    columns: [
+      ageColumn,
+      text("SignerName", ({ spec }) => spec.signerName || none),
+      text("Requestor", ({ spec }) => spec.username ?? ""),
+      text("RequestedDuration", ({ spec }) => {
+        return spec.expirationSeconds === undefined ? none : humanDuration(spec.expirationSeconds * 1000);
+      }),
+      text("Condition", state),
+    ],
+    selectableFields: { "spec.signerName": ({ spec }) => spec.signerName },
+    strategy: {
+      applyDefaults({ spec }) {
+        if (spec && !spec.usages?.length) spec.usages = ["digital signature", "key encipherment"];
+      },
+      // What was asked for, and by whom, never changes.
+      prepareForUpdate: (request, old) => copyField(request, old, "spec"),
+    },
+  }),
+];
