@@ -141,24 +141,35 @@ export function compare(schema: Schema, before: unknown, after: unknown): Compar
   return comparison;
 }
 
-function compareMaps(schema: Schema, before: unknown, after: unknown, to: Comparison, path: Path): void {
+/** `path` is one array that grows and shrinks with the walk: most fields are equal, and need no path of their own. */
+function compareMaps(schema: Schema, before: unknown, after: unknown, to: Comparison, path: PathElement[]): void {
   const left = isRecord(before) ? before : {};
   const right = isRecord(after) ? after : {};
-  for (const key of new Set([...Object.keys(left), ...Object.keys(right)])) {
-    compareAt(
-      fieldSchema(schema, key),
-      Object.hasOwn(left, key) ? left[key] : absent,
-      Object.hasOwn(right, key) ? right[key] : absent,
-      to,
-      [...path, fieldElement(key)],
-    );
+  for (const key of Object.keys(left)) {
+    const is = Object.hasOwn(right, key) ? right[key] : absent;
+    if (is === left[key]) continue;
+    path.push(fieldElement(key));
+    compareAt(fieldSchema(schema, key), left[key], is, to, path);
+    path.pop();
+  }
+  for (const key of Object.keys(right)) {
+    if (Object.hasOwn(left, key)) continue;
+    path.push(fieldElement(key));
+    compareAt(fieldSchema(schema, key), absent, right[key], to, path);
+    path.pop();
   }
 }
 
 const isEmptyOrUnset = (value: unknown) =>
   value === absent || value === null || (Array.isArray(value) && value.length === 0) || isEmptyMap(value);
 
-function compareAt(schema: Schema | undefined, before: unknown, after: unknown, to: Comparison, path: Path): void {
+function compareAt(
+  schema: Schema | undefined,
+  before: unknown,
+  after: unknown,
+  to: Comparison,
+  path: PathElement[],
+): void {
   const shape = shapeOf(schema, after === absent || after === null ? before : after);
   const other = before === absent || before === null ? shape : shapeOf(schema, before);
   if (!schema || shape === "leaf" || shape !== other || (isEmptyOrUnset(before) && isEmptyOrUnset(after))) {
@@ -174,18 +185,19 @@ function compareAt(schema: Schema | undefined, before: unknown, after: unknown, 
   else if (after === absent) to.removed.insert(path);
 }
 
-function compareLists(schema: Schema, before: unknown, after: unknown, to: Comparison, path: Path): void {
+function compareLists(schema: Schema, before: unknown, after: unknown, to: Comparison, path: PathElement[]): void {
   const left = elementsOf(schema, Array.isArray(before) ? before : [], path);
   const right = elementsOf(schema, Array.isArray(after) ? after : [], path);
   for (const element of new Set([...left.keys(), ...right.keys()])) {
     const was = left.get(element);
     const is = right.get(element);
-    const below = [...path, element];
+    path.push(element);
     if ((was?.length ?? 1) === 1 && (is?.length ?? 1) === 1) {
-      compareAt(schema.items, was ? was[0] : absent, is ? is[0] : absent, to, below);
-    } else if (!was) to.added.insert(below);
-    else if (!is) to.removed.insert(below);
-    else if (!equalJson(was, is)) to.modified.insert(below);
+      compareAt(schema.items, was ? was[0] : absent, is ? is[0] : absent, to, path);
+    } else if (!was) to.added.insert(path);
+    else if (!is) to.removed.insert(path);
+    else if (!equalJson(was, is)) to.modified.insert(path);
+    path.pop();
   }
 }
 
