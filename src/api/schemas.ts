@@ -9,7 +9,8 @@
  *               *<name> raw JSON, .<Type> of the same package, .<package>.<Type>, [<type> list, {<type> map; a "!" after it:
  *               required
  *     proto     protobuf field number, with the numbers of inlined sub-messages before it: "2/19"; empty for TypeMeta
- *     empty     o omitted when zero, p pointer (omitted when null), a always written, n pointer without omitempty
+ *     empty     o omitted when zero, p pointer (omitted when null), a always written, n pointer that Go
+ *               writes as null (here it is omitted: readers take both alike)
  *     options   list= (list type), key= (list map keys), map= (map type), patch= and merge= (strategic merge),
  *               default= (JSON)
  *
@@ -89,7 +90,7 @@ function parseField(text: string, packageName: string): Field {
   const required = code.endsWith("!");
   const field: Mutable<Field> = {
     schema: fieldSchema(required ? code.slice(0, -1) : code, packageName, options),
-    empty: empty === "o" ? "omit" : empty === "p" ? "pointer" : "always",
+    empty: empty === "o" ? "omit" : empty === "a" ? "always" : "pointer",
   };
   if (required) field.required = true;
   if (options["default"] !== undefined) field.default = JSON.parse(options["default"]);

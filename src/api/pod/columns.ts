@@ -42,7 +42,7 @@ export function summarizePod(pod: Pod): PodSummary {
   const sidecars = new Set(
     initContainers.filter((container) => container.restartPolicy === "Always").map((container) => container.name),
   );
-  const total = (pod.spec?.containers.length ?? 0) + sidecars.size;
+  const total = (pod.spec?.containers?.length ?? 0) + sidecars.size;
 
   let word = status.reason || status.phase || "";
   const scheduled = status.conditions?.find((condition) => condition.type === "PodScheduled");
