@@ -1,0 +1,75 @@
+import { createReadStream, existsSync } from "node:fs";
+import { PassThrough } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type Docker from "dockerode";
+import type { Cluster } from "./inventory.ts";
+import { runSteps } from "./progress.ts";
+
+/**
+ * Brings images of this machine's engine, or archives in files, into every node of a cluster, side by side.
+ * @param sources image names, or paths of archives as `docker save` writes them
+ * @throws when an image is neither a file nor known to the engine
+ */
+export async function importImages(docker: Docker, cluster: Cluster, sources: readonly string[]): Promise<void> {
+  const files = sources.filter((source) => existsSync(source));
+  const images = sources.filter((source) => !existsSync(source));
+  for (const image of images) {
+    await docker
+      .getImage(image)
+      .inspect()
+      .catch(() => {
+        throw new Error(`"${image}" is neither a file nor an image of this Docker Engine; pull or build it first`);
+      });
+  }
+  const running = cluster.nodes.filter(({ state }) => state === "running");
+  if (running.length === 0)
+    throw new Error(`cluster "${cluster.name}" is stopped; start it with \`k3ts cluster start ${cluster.name}\``);
+  await runSteps(
+    running.map((node) => ({
+      title: `Import into ${node.name}`,
+      run: async () => {
+        for (const file of files) await importInto(docker, node.name, createReadStream(file));
+        if (images.length > 0) await importInto(docker, node.name, await saveImages(docker, images));
+      },
+    })),
+    { parallel: true },
+  );
+}
+
+/** The engine's archive of several images in one. */
+function saveImages(docker: Docker, images: readonly string[]): Promise<NodeJS.ReadableStream> {
+  return new Promise((resolve, reject) => {
+    docker.modem.dial(
+      {
+        path: `/images/get?${images.map((image) => `names=${encodeURIComponent(image)}`).join("&")}`,
+        method: "GET",
+        isStream: true,
+        statusCodes: { 200: true, 404: "no such image", 500: "server error" },
+      },
+      (error: Error | null, stream: unknown) => (error ? reject(error) : resolve(stream as NodeJS.ReadableStream)),
+    );
+  });
+}
+
+async function importInto(docker: Docker, node: string, archive: NodeJS.ReadableStream): Promise<void> {
+  const exec = await docker.getContainer(node).exec({
+    Cmd: ["ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "-"],
+    AttachStdin: true,
+    AttachStdout: true,
+    AttachStderr: true,
+  });
+  const stream = await exec.start({ hijack: true, stdin: true });
+  const output = new PassThrough();
+  const text: Buffer[] = [];
+  output.on("data", (chunk: Buffer) => text.push(chunk));
+  docker.modem.demuxStream(stream, output, output);
+  const ended = new Promise<void>((resolve) => stream.once("end", resolve));
+  await pipeline(archive, stream, { end: true });
+  await ended;
+  const { ExitCode } = await exec.inspect();
+  if (ExitCode !== 0) {
+    throw new Error(
+      `importing into ${node} failed: ${Buffer.concat(text).toString("utf8").trim().split("\n").at(-1) ?? ""}`,
+    );
+  }
+}

@@ -1,0 +1,97 @@
+import type Docker from "dockerode";
+import { type Clock, ioClock } from "../machinery/clock.ts";
+import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
+import { contextName } from "./cluster-names.ts";
+import { type Cluster, removeCluster } from "./inventory.ts";
+import {
+  defaultKubeconfigPath,
+  readKubeconfigFile,
+  removeFromKubeconfig,
+  writeKubeconfigFile,
+} from "./kubeconfig-file.ts";
+import { runSteps } from "./progress.ts";
+import { waitForNodes } from "./wait-ready.ts";
+
+/** Starts a stopped cluster and waits until its nodes are Ready again. */
+export async function startCluster(
+  docker: Docker,
+  cluster: Cluster,
+  options: { readonly wait: boolean; readonly timeoutMs: number },
+  clock: Clock = ioClock,
+): Promise<void> {
+  const deadline = new AbortController();
+  const timer = clock.after(options.timeoutMs, () => deadline.abort(new Error("timed out")));
+  try {
+    await runSteps([
+      {
+        title: `Start ${cluster.nodes.length} nodes`,
+        run: async (say) => {
+          await Promise.all(
+            cluster.nodes.map(async ({ name }) => {
+              await docker.getContainer(name).start().catch(ignoreUnchanged);
+              say(name);
+            }),
+          );
+        },
+      },
+      ...(options.wait
+        ? [
+            {
+              title: "Wait until all nodes are Ready",
+              run: async (say: (detail: string) => void) => {
+                const kubeconfig = await fetchKubeconfig(docker, cluster);
+                await waitForNodes(
+                  kubeconfig,
+                  cluster.nodes.map(({ name }) => name),
+                  deadline.signal,
+                  say,
+                );
+              },
+            },
+          ]
+        : []),
+    ]);
+  } finally {
+    timer.cancel();
+  }
+}
+
+/** How long a node gets to end in order before it is killed, seconds. */
+const stopSeconds = 20;
+
+export async function stopCluster(docker: Docker, cluster: Cluster): Promise<void> {
+  await runSteps([
+    {
+      title: `Stop ${cluster.nodes.length} nodes`,
+      run: async () => {
+        await Promise.all(
+          cluster.nodes.map(({ name }) => docker.getContainer(name).stop({ t: stopSeconds }).catch(ignoreUnchanged)),
+        );
+      },
+    },
+  ]);
+}
+
+/** Removes a cluster's containers, volumes, network and kubeconfig entries. */
+export async function deleteCluster(docker: Docker, cluster: Cluster): Promise<void> {
+  await runSteps([
+    {
+      title: `Remove ${cluster.nodes.length} nodes and the network of cluster ${cluster.name}`,
+      run: () => removeCluster(docker, cluster.name, cluster.nodes),
+    },
+    {
+      title: `Remove context ${contextName(cluster.name)} from the kubeconfig`,
+      run: async () => {
+        const path = defaultKubeconfigPath(process.env);
+        const file = readKubeconfigFile(path);
+        if (!file.contexts.some(({ name }) => name === contextName(cluster.name))) return;
+        writeKubeconfigFile(path, removeFromKubeconfig(file, contextName(cluster.name)));
+      },
+    },
+  ]);
+}
+
+/** 304: it is in that state already. */
+function ignoreUnchanged(error: { statusCode?: number }): void {
+  if (error.statusCode !== 304) throw error;
+}

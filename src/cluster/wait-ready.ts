@@ -1,0 +1,51 @@
+import { nodes as nodeResource } from "../api/generated/core-v1.ts";
+import { clientOf } from "./kubeconfig-client.ts";
+import type { KubeconfigFile } from "./kubeconfig-file.ts";
+
+/**
+ * Waits until each of the named nodes says that it is Ready.
+ * @throws the signal's reason when it aborts, naming the nodes that were still missing
+ */
+export async function waitForNodes(
+  kubeconfig: KubeconfigFile,
+  names: readonly string[],
+  signal: AbortSignal,
+  onReady: (name: string) => void = () => {},
+): Promise<void> {
+  const client = clientOf(kubeconfig);
+  const missing = new Set(names);
+  const done = new AbortController();
+  try {
+    while (missing.size > 0) {
+      signal.throwIfAborted();
+      try {
+        const events = client.watch(nodeResource, {
+          sendInitialEvents: true,
+          resourceVersionMatch: "NotOlderThan",
+          allowWatchBookmarks: true,
+          signal: AbortSignal.any([signal, done.signal]),
+        });
+        for await (const { type, object } of events) {
+          const name = object.metadata.name ?? "";
+          const ready = object.status?.conditions?.some(
+            (condition) => condition.type === "Ready" && condition.status === "True",
+          );
+          if (type === "BOOKMARK" || !ready || !missing.delete(name)) continue;
+          onReady(name);
+          if (missing.size === 0) break;
+        }
+      } catch (error) {
+        if (signal.aborted) throw error;
+      }
+    }
+  } catch (error) {
+    if (signal.aborted)
+      throw new Error(
+        `nodes are not Ready in time: ${[...missing].join(", ")}; see \`docker logs ${[...missing][0]}\``,
+      );
+    throw error;
+  } finally {
+    done.abort();
+    client.close();
+  }
+}

@@ -1,0 +1,3 @@
+/** Names under which the images are built and published. */
+export const serverImage = "k3ts/server";
+export const agentImage = "k3ts/agent";
