@@ -1,0 +1,138 @@
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import type { WebSocket } from "ws";
+import type { Logger } from "../../machinery/log.ts";
+import { SpdySession, type SpdyStream } from "../../machinery/spdy.ts";
+import { badRequest, internalError } from "../../machinery/status.ts";
+import type { StreamSubresource } from "../request.ts";
+import { acceptWebSocket, offeredProtocols } from "./accept-web-socket.ts";
+
+type StreamRequest = Parameters<StreamSubresource>[1];
+
+/** First byte of each message: which stream it belongs to. */
+const channels = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 };
+
+/** With v5 a client can end stdin, which WebSocket has no word for. */
+const supported = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+/** The status goes in one message; containers do not decide how long it is. */
+const maxStatusBytes = 64 * 1024;
+
+export interface WantedStreams {
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  readonly tty: boolean;
+}
+
+/**
+ * Lets a client that speaks WebSocket use a backend that speaks SPDY: each SPDY stream is a channel of the one
+ * WebSocket. `open` connects the backend; what it throws answers the request, since nothing is switched before.
+ */
+export async function translateStreams(
+  request: StreamRequest,
+  upgrade: NonNullable<StreamRequest["upgrade"]>,
+  wanted: WantedStreams,
+  open: () => Promise<{ socket: Duplex; head: Buffer }>,
+  logger: Logger,
+): Promise<void> {
+  const offered = offeredProtocols(request.headers["sec-websocket-protocol"]);
+  const protocol = supported.find((one) => offered.includes(one));
+  if (!protocol) {
+    throw badRequest(
+      `unable to negotiate a sub-protocol: client offers [${offered.join(" ")}], server accepts [${supported.join(" ")}]`,
+    );
+  }
+  const backend = await open();
+  const session = new SpdySession(backend.socket, { role: "client", head: backend.head });
+  const socket = await acceptWebSocket(request.incoming as IncomingMessage, upgrade, protocol).catch((error) => {
+    session.destroy();
+    throw error;
+  });
+  try {
+    await translate(socket, session, wanted, protocol === supported[0]);
+    socket.close(1000);
+  } catch (error) {
+    logger.debug({ err: error }, "A translated stream failed");
+    await send(socket, channels.error, Buffer.from(JSON.stringify(internalError(error).toStatus())));
+    socket.close(1011);
+  } finally {
+    session.end();
+    session.destroy();
+  }
+}
+
+async function translate(
+  socket: WebSocket,
+  session: SpdySession,
+  wanted: WantedStreams,
+  canClose: boolean,
+): Promise<void> {
+  // The order that Go's clients open them in; the far end waits until it has seen all of them.
+  const stream = (streamtype: string) => {
+    const opened = session.open({ streamtype });
+    opened.on("error", () => {});
+    return opened;
+  };
+  const error = stream("error");
+  const stdin = wanted.stdin ? stream("stdin") : undefined;
+  const stdout = wanted.stdout ? stream("stdout") : undefined;
+  const stderr = wanted.stderr ? stream("stderr") : undefined;
+  const resize = wanted.tty ? stream("resize") : undefined;
+  const all = [error, stdin, stdout, stderr, resize].filter((one) => one !== undefined);
+  // The error stream carries nothing from here.
+  error.end();
+
+  const receive = (data: Buffer) => {
+    const channel = data[0];
+    const payload = data.subarray(1);
+    if (channel === channels.stdin && stdin) writeSlowly(socket, stdin, payload);
+    else if (channel === channels.resize && resize) resize.write(payload);
+    else if (channel === channels.close && canClose && payload[0] === channels.stdin) stdin?.end();
+  };
+  socket.on("message", (data, isBinary) => {
+    if (isBinary && Buffer.isBuffer(data) && data.length > 0) receive(data);
+  });
+  // Whoever is gone wants no more output: the command's streams are cut, as if a terminal was closed.
+  socket.on("close", () => session.destroy());
+
+  await Promise.all(all.map((one) => one.replied));
+  // Tells clients that wait for a first byte that the streams are open.
+  await send(socket, stdout ? channels.stdout : stderr ? channels.stderr : channels.error, Buffer.alloc(0));
+
+  const [status] = await Promise.all([
+    readStatus(error),
+    stdout && copyOut(stdout, socket, channels.stdout),
+    stderr && copyOut(stderr, socket, channels.stderr),
+  ]);
+  if (status.length === 0) throw new Error("the container's end of the stream went away without a status");
+  await send(socket, channels.error, status);
+}
+
+function writeSlowly(socket: WebSocket, stream: SpdyStream, payload: Buffer): void {
+  if (stream.writableEnded || stream.destroyed || stream.write(payload)) return;
+  socket.pause();
+  stream.once("drain", () => socket.resume());
+  stream.once("close", () => socket.resume());
+}
+
+async function copyOut(stream: SpdyStream, socket: WebSocket, channel: number): Promise<void> {
+  for await (const chunk of stream) await send(socket, channel, chunk as Buffer);
+}
+
+async function readStatus(stream: SpdyStream): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    chunks.push(chunk as Buffer);
+    bytes += (chunk as Buffer).length;
+    if (bytes > maxStatusBytes) break;
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Resolves when the bytes are with the system, so that a slow client slows the container down. */
+function send(socket: WebSocket, channel: number, payload: Buffer): Promise<void> {
+  if (socket.readyState !== socket.OPEN) return Promise.resolve();
+  return new Promise((resolve) => socket.send(Buffer.concat([Buffer.from([channel]), payload]), () => resolve()));
+}
