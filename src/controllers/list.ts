@@ -1,11 +1,33 @@
 import type { ControllerFactory } from "./controller.ts";
+import { daemonSetController } from "./daemon-set.ts";
 import { deploymentController } from "./deployment.ts";
+import { endpointSliceController } from "./endpoint-slice.ts";
+import { endpointsController } from "./endpoints.ts";
+import { garbageCollector } from "./garbage-collector.ts";
+import { namespaceController } from "./namespace.ts";
+import { nodeIpamController } from "./node-ipam.ts";
+import { nodeLifecycleController } from "./node-lifecycle.ts";
+import { podGarbageCollector } from "./pod-gc.ts";
 import { replicaSetController } from "./replica-set.ts";
 import { replicationController } from "./replication-controller.ts";
+import { rootCaPublisher } from "./root-ca-publisher.ts";
+import { serviceAccountController } from "./service-account.ts";
+import { taintEvictionController } from "./taint-eviction.ts";
 
-/** Every controller, in the order in which they start. */
+/** Every controller. First what the first pod waits for. */
 export const controllerFactories: readonly ControllerFactory[] = [
+  serviceAccountController,
+  rootCaPublisher,
+  nodeIpamController,
+  nodeLifecycleController,
+  taintEvictionController,
   replicaSetController,
-  replicationController,
   deploymentController,
+  endpointSliceController,
+  endpointsController,
+  daemonSetController,
+  replicationController,
+  namespaceController,
+  podGarbageCollector,
+  garbageCollector,
 ];
