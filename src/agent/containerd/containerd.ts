@@ -11,17 +11,20 @@ import { type Cri, createCri } from "./cri.ts";
 import { readRegistries, registryAuths, renderHosts, writeHosts } from "./registries.ts";
 
 export interface ContainerdOptions {
-  /** K3s' data directory: /var/lib/rancher/k3s. */
+  /** The agent's directory: /var/lib/rancher/k3s/agent. */
   readonly dataDir: string;
   /** Default /run/k3s/containerd. */
   readonly stateDir?: string;
+  readonly cniConfDir: string;
   readonly cniBinDir: string;
   readonly pauseImage: string;
   /** Absent: overlayfs, or native where the data directory cannot carry an overlay. */
-  readonly snapshotter?: string;
-  readonly defaultRuntime?: string;
+  readonly snapshotter?: string | undefined;
+  readonly defaultRuntime?: string | undefined;
   /** Default /etc/rancher/k3s/registries.yaml. */
-  readonly privateRegistry?: string;
+  readonly registriesFile?: string;
+  /** Directories whose image archives are imported before the first pod; `<dataDir>/images` always is one. */
+  readonly imageDirs?: readonly string[];
   readonly disableDefaultRegistryEndpoint?: boolean;
   readonly logger: Logger;
   readonly clock?: Clock;
@@ -84,15 +87,15 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   const { dataDir, logger } = options;
   const clock = options.clock ?? ioClock;
   const stateDir = options.stateDir ?? "/run/k3s/containerd";
-  const rootDir = join(dataDir, "agent/containerd");
-  const configDir = join(dataDir, "agent/etc/containerd");
+  const rootDir = join(dataDir, "containerd");
+  const configDir = join(dataDir, "etc/containerd");
   const socketPath = join(stateDir, "containerd.sock");
   const configPath = join(configDir, "config.toml");
   const logPath = join(rootDir, "containerd.log");
   const certsDir = join(configDir, "certs.d");
   for (const path of [rootDir, stateDir, configDir, certsDir]) await mkdir(path, { recursive: true, mode: 0o711 });
 
-  const registries = await readRegistries(options.privateRegistry ?? "/etc/rancher/k3s/registries.yaml");
+  const registries = await readRegistries(options.registriesFile ?? "/etc/rancher/k3s/registries.yaml");
   await writeHosts(
     certsDir,
     renderHosts(registries, { disableDefaultEndpoint: options.disableDefaultRegistryEndpoint ?? false }),
@@ -102,7 +105,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
     stateDir,
     socketPath,
     certsDir,
-    cniConfDir: join(dataDir, "agent/etc/cni/net.d"),
+    cniConfDir: options.cniConfDir,
     cniBinDir: options.cniBinDir,
     snapshotter: await chooseSnapshotter(options.snapshotter, rootDir, logger),
     pauseImage: options.pauseImage,

@@ -31,7 +31,7 @@ export function registryOf(image: string): string {
 
 /** The default pull policy of the API: Always for the tag latest or none, else IfNotPresent. */
 export function defaultPullPolicy(image: string): "Always" | "IfNotPresent" {
-  const last = image.slice(image.lastIndexOf("/"));
+  const last = image.slice(image.lastIndexOf("/") + 1);
   if (last.includes("@")) return "IfNotPresent";
   return !last.includes(":") || last.endsWith(":latest") ? "Always" : "IfNotPresent";
 }
