@@ -1,5 +1,6 @@
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import type { Clock } from "../../machinery/clock.ts";
 import { writeFileAtomic } from "../host/files.ts";
@@ -92,6 +93,6 @@ function serves(pem: string, ca: string, names: readonly string[], nowMs: number
   return (
     Date.parse(certificate.validTo) - nowMs >= renewBeforeMs &&
     certificate.verify(new X509Certificate(ca).publicKey) &&
-    names.every((name) => certificate.checkIP(name) === name || certificate.checkHost(name) !== undefined)
+    names.every((name) => (isIP(name) ? certificate.checkIP(name) : certificate.checkHost(name)) !== undefined)
   );
 }
