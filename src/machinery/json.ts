@@ -47,22 +47,21 @@ function survey(text: string): { tooDeep: boolean; longNumbers: boolean } {
   let depth = 0;
   let digits = 0;
   let longNumbers = false;
-  for (let i = 0; i < text.length; ) {
+  let inString = false;
+  for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    if (code === quote) {
-      i = skipString(text, i);
-      digits = 0;
-      continue;
-    }
-    if (code >= 0x30 && code <= 0x39) {
+    if (inString) {
+      if (code === backslash) i++;
+      else if (code === quote) inString = false;
+    } else if (code >= 0x30 && code <= 0x39) {
       if (++digits > 15) longNumbers = true;
     } else {
       digits = 0;
-      if (code === 0x7b || code === 0x5b) {
+      if (code === quote) inString = true;
+      else if (code === 0x7b || code === 0x5b) {
         if (++depth > maxJsonDepth) return { tooDeep: true, longNumbers };
       } else if (code === 0x7d || code === 0x5d) depth--;
     }
-    i++;
   }
   return { tooDeep: false, longNumbers };
 }
