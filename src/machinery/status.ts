@@ -88,6 +88,12 @@ export function alreadyExists(of: GroupName, name: string): StatusError {
   return new StatusError(409, "AlreadyExists", message, detailsOf(of, name));
 }
 
+/** A name made from generateName that is taken; the client should try again. */
+export function generateNameConflict(of: GroupName, name: string): StatusError {
+  const message = `${qualified(of)} ${JSON.stringify(name)} already exists, the server was not able to generate a unique name for the object`;
+  return new StatusError(409, "AlreadyExists", message, { ...detailsOf(of, name), retryAfterSeconds: 1 });
+}
+
 export function conflict(of: GroupName, name: string, why: string): StatusError {
   const message = `Operation cannot be fulfilled on ${qualified(of)} ${JSON.stringify(name)}: ${why}`;
   return new StatusError(409, "Conflict", message, detailsOf(of, name));
@@ -114,6 +120,11 @@ export function unauthorized(message = "Unauthorized"): StatusError {
 
 export function badRequest(message: string): StatusError {
   return new StatusError(400, "BadRequest", message);
+}
+
+/** Something that was there and will not come back. */
+export function gone(message: string): StatusError {
+  return new StatusError(410, "Gone", message);
 }
 
 /** A list or watch from a revision that is gone. */
@@ -153,6 +164,17 @@ export function serviceUnavailable(message: string): StatusError {
 
 export function timeout(message: string, retryAfterSeconds = 0): StatusError {
   return new StatusError(504, "Timeout", message, retryAfterSeconds ? { retryAfterSeconds } : undefined);
+}
+
+/** The server could not finish in time, and the client may try again. */
+export function serverTimeout(of: GroupName, verb: string, retryAfterSeconds: number): StatusError {
+  const message = `The ${verb} operation against ${qualified(of)} could not be completed at this time, please try again.`;
+  return new StatusError(500, "ServerTimeout", message, { ...detailsOf(of, ""), retryAfterSeconds });
+}
+
+/** Is it a StatusError with this reason ("NotFound", "Conflict", …)? */
+export function hasReason(error: unknown, reason: string): error is StatusError {
+  return error instanceof StatusError && error.reason === reason;
 }
 
 /** A known parameter or feature that is not built yet: refused, never ignored. */

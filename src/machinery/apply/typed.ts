@@ -279,6 +279,8 @@ export function removeFields(schema: Schema | undefined, value: unknown, set: Fi
 export function validateTyped(schema: Schema, value: unknown, path: Path = []): string[] {
   const wrong = (message: string) => [`${printPath(path)}: ${message}`];
   if (value === null || value === undefined) return [];
+  // An object that keeps everything and declares nothing stands for any value.
+  if (schema.preserveUnknownFields && !isRecord(value) && !Object.keys(schema.fields ?? {}).length) return [];
   switch (schema.type) {
     case "object":
     case "map": {
