@@ -177,7 +177,7 @@ test("server-side apply follows the CRD's list types", () => {
   object = apply(object, { ports: [{ port: 2 }], any: { a: { c: [1] } }, tags: ["y"] }, "two");
   object = apply(object, { ports: [{ port: 3 }] }, "one");
   assert.deepEqual((object as unknown as { spec: unknown }).spec, {
-    ports: [{ port: 3 }, { port: 2 }],
+    ports: [{ port: 2 }, { port: 3 }],
     any: { a: { c: [1] } },
     tags: ["y"],
   });
