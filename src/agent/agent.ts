@@ -54,11 +54,13 @@ export async function startAgent(
 
   const [containerd, joined] = await Promise.all([
     startContainerd({
-      dataDir: options.dataDir,
+      dataDir: directory,
+      cniConfDir,
       cniBinDir,
       pauseImage: options.pauseImage,
       ...(options.snapshotter ? { snapshotter: options.snapshotter } : {}),
-      privateRegistry: options.registriesFile,
+      registriesFile: options.registriesFile,
+      imageDirs: ["/usr/share/k3ts/images"],
       disableDefaultRegistryEndpoint: options.disableDefaultRegistryEndpoint,
       clock: ioClock,
       logger,
@@ -129,41 +131,26 @@ export async function startAgent(
   });
   const listener = await listenKubelet(kubelet, certificates, logger);
 
-  const network = startNetwork({
+  const ofNetwork = {
     client: networkClient,
+    clusterCidr: config.clusterCidr,
+    serviceCidr: config.serviceCidr,
+    clock: ioClock,
+    logger,
+    signal,
+  };
+  const network = startNetwork({
+    ...ofNetwork,
     nodeName: identity.name,
     nodeIp: nodeIps[0]!,
     backend: config.flannelBackend,
-    clusterCidr: config.clusterCidr,
-    serviceCidr: config.serviceCidr,
     ...(options.networkInterface ? { iface: options.networkInterface } : {}),
     cniConfDir,
+    cniBinDir,
     ...(context.usable ? { usable: context.usable } : {}),
-    clock: ioClock,
-    logger,
-    signal,
   });
-  const proxy = config.disableProxy
-    ? undefined
-    : startProxy({
-        client: networkClient,
-        nodeName: identity.name,
-        nodeIps,
-        clusterCidr: config.clusterCidr,
-        clock: ioClock,
-        logger,
-        signal,
-      });
-  const dns = startDns({
-    client: networkClient,
-    bindAddress: config.clusterDns,
-    clusterDomain: config.clusterDomain,
-    serviceCidr: config.serviceCidr,
-    clusterCidr: config.clusterCidr,
-    clock: ioClock,
-    logger,
-    signal,
-  });
+  const proxy = config.disableProxy ? undefined : startProxy({ ...ofNetwork, nodeName: identity.name });
+  const dns = startDns({ ...ofNetwork, bindAddress: config.clusterDns, clusterDomain: config.clusterDomain });
   await Promise.all([network, proxy, dns]);
 
   return {
