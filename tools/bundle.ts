@@ -1,0 +1,85 @@
+/**
+ * Bundles `src/` for the images and for `npx k3ts`: `dist/k3ts/` with one entry, its workers, and chunks that a
+ * subcommand loads when it needs them; `dist/native/<architecture>/` with SQLite's addon as Docker names architectures.
+ *
+ * `node tools/bundle.ts` runs it by hand.
+ */
+import { copyFileSync, existsSync, globSync, mkdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build, type Plugin } from "esbuild";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const addonName = "better_sqlite3.node";
+
+/** What starts in a thread or process of its own, by the name it has beside the main file. */
+const workers: Record<string, string> = {
+  "sqlite-worker": "src/store/sqlite/worker.ts",
+  "signer-worker": "src/server/signer-worker.ts",
+};
+
+/** better-sqlite3 looks for its addon in several folders of its package; here it stands beside the chunks. */
+const sqliteAddon: Plugin = {
+  name: "sqlite-addon",
+  setup(build) {
+    build.onLoad({ filter: /better-sqlite3[/\\]lib[/\\]binding\.js$/ }, () => ({
+      contents: `exports.getBinding = (given) =>
+        typeof given === "object" && given !== null ? given : require(typeof given === "string" ? given : "./${addonName}");`,
+    }));
+    build.onResolve({ filter: /\.node$/ }, ({ path }) => ({ path, external: true }));
+  },
+};
+
+/** The Docker client's two heaviest parts, for Docker over ssh and for building images, which k3ts does not use. */
+const lightDocker: Plugin = {
+  name: "light-docker",
+  setup(build) {
+    build.onLoad({ filter: /docker-modem[/\\]lib[/\\]ssh\.js$/ }, () => ({
+      contents: `module.exports = () => {
+        throw new Error("Forward the engine's socket (ssh -L) and name it in DOCKER_HOST: ssh:// is not built in");
+      };`,
+    }));
+    build.onLoad({ filter: /dockerode[/\\]lib[/\\]session\.js$/ }, () => ({
+      contents: `module.exports = (docker, auth, done) => done(new Error("sessions for builds are not built in"), null, () => {});`,
+    }));
+  },
+};
+
+/** Builds the bundle anew. Throws when the sources do not build. */
+export async function bundle(): Promise<void> {
+  const output = join(root, "dist/k3ts");
+  rmSync(output, { recursive: true, force: true });
+  const entryPoints = { k3ts: "src/main.ts", ...workers };
+  await build({
+    absWorkingDir: root,
+    entryPoints,
+    outdir: output,
+    outExtension: { ".js": ".mjs" },
+    chunkNames: "chunk-[hash]",
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    minify: true,
+    // An uncaught error prints its whole line.
+    lineLimit: 160,
+    // Names of classes are part of what is logged and compared.
+    keepNames: true,
+    legalComments: "none",
+    plugins: [sqliteAddon, lightDocker],
+    banner: {
+      js: 'import { createRequire as k3tsCreateRequire } from "node:module"; const require = k3tsCreateRequire(import.meta.url);',
+    },
+    logLevel: "error",
+  });
+  for (const file of globSync("node_modules/better-sqlite3/prebuilds/linux-*.node", { cwd: root })) {
+    const architecture = /linux-(\w+)\.node$/.exec(file)?.[1] === "x64" ? "amd64" : "arm64";
+    mkdirSync(join(root, "dist/native", architecture), { recursive: true });
+    copyFileSync(join(root, file), join(root, "dist/native", architecture, addonName));
+  }
+  const own = join(root, `node_modules/better-sqlite3/prebuilds/${process.platform}-${process.arch}.node`);
+  if (existsSync(own)) copyFileSync(own, join(output, addonName));
+}
+
+if (import.meta.main) await bundle();
