@@ -4,6 +4,7 @@ import { deploymentController } from "./deployment.ts";
 import { endpointSliceController } from "./endpoint-slice.ts";
 import { endpointsController } from "./endpoints.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
@@ -13,6 +14,7 @@ import { replicationController } from "./replication-controller.ts";
 import { rootCaPublisher } from "./root-ca-publisher.ts";
 import { serviceAccountController } from "./service-account.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
+import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
 
 /** Every controller. First what the first pod waits for. */
 export const controllerFactories: readonly ControllerFactory[] = [
@@ -26,6 +28,8 @@ export const controllerFactories: readonly ControllerFactory[] = [
   endpointSliceController,
   endpointsController,
   daemonSetController,
+  jobController,
+  ttlAfterFinishedController,
   replicationController,
   namespaceController,
   podGarbageCollector,

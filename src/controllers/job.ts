@@ -1,0 +1,212 @@
+import { type Job, type JobStatus, jobs } from "../api/generated/batch-v1.ts";
+import { type Pod, pods } from "../api/generated/core-v1.ts";
+import { deepEqual } from "../machinery/equality.ts";
+import { apiVersionOf, type KubeObject, keyOf, splitKey } from "../machinery/object.ts";
+import { StatusError } from "../machinery/status.ts";
+import { type ControllerFactory, TerminalError, type Watch, watch } from "./controller.ts";
+import { completionIndexKey, hasTracking, isIndexed, type JobView, trackingFinalizer } from "./job-facts.ts";
+import { planJob } from "./job-plan.ts";
+import { Expectations } from "./shared/expectations.ts";
+import { claim, indexByOwner, ownerOf, selectorOf, type View } from "./shared/owned.ts";
+import { PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
+import { isTerminated, type PodView } from "./shared/pod-facts.ts";
+
+/** Keys of pods whose job is gone: all that is left is to take our finalizer off. */
+const strayPrefix = "pod:";
+
+/** Runs Jobs to completion. */
+export const jobController: ControllerFactory = {
+  name: "job-controller",
+  create({ client, clock, informers, events }) {
+    const jobInformer = informers.of(jobs);
+    const podInformer = indexByOwner(informers.of(pods));
+    const expectations = new Expectations(clock);
+    const control = new PodControl(client, events, jobs);
+    const ownerKey = (pod: PodView): string | undefined => {
+      const owner = ownerOf(pod);
+      const isJob = owner?.kind === jobs.kind && owner.apiVersion === apiVersionOf(jobs);
+      return isJob ? `${pod.metadata.namespace}/${owner.name}` : undefined;
+    };
+    const keysOfPod = (pod: PodView): string[] => {
+      const key = ownerKey(pod);
+      const owned = key !== undefined && jobInformer.get(key)?.metadata.uid === ownerOf(pod)?.uid;
+      if (key && owned) return [key];
+      return hasTracking(pod) ? [...(key ? [key] : []), strayPrefix + keyOf(pod as KubeObject)] : [];
+    };
+    const observePods: Watch = {
+      attach() {
+        const deleted = (pod: PodView) => {
+          const key = ownerKey(pod);
+          if (key) expectations.deletionObserved(key, pod.metadata.uid ?? "");
+        };
+        podInformer.on({
+          add: (pod) => {
+            const key = ownerKey(pod);
+            if (pod.metadata.deletionTimestamp) deleted(pod);
+            else if (key) expectations.creationObserved(key);
+          },
+          update: (pod) => {
+            if (pod.metadata.deletionTimestamp || isTerminated(pod)) deleted(pod);
+          },
+          delete: deleted,
+        });
+      },
+    };
+    const jobGone: Watch = {
+      attach(enqueue) {
+        jobInformer.on({
+          delete: ({ metadata }) => {
+            for (const pod of podInformer.byIndex("controllerUid", metadata.uid ?? "")) {
+              if (hasTracking(pod)) enqueue(strayPrefix + keyOf(pod as KubeObject));
+            }
+          },
+        });
+      },
+    };
+
+    const liveJob = async (key: string, signal: AbortSignal): Promise<JobView | undefined> => {
+      const { namespace = "", name } = splitKey(key);
+      try {
+        return await client.get(jobs, name, { namespace, signal });
+      } catch (error) {
+        if (error instanceof StatusError && error.code === 404) return undefined;
+        throw error;
+      }
+    };
+    const release = async (pod: PodView, signal: AbortSignal) => {
+      const { name = "", namespace = "", uid } = pod.metadata;
+      const body = { metadata: { uid, "$deleteFromPrimitiveList/finalizers": [trackingFinalizer] } };
+      try {
+        await client.patch(pods, name, { type: "strategic", body }, { namespace, signal });
+      } catch (error) {
+        if (!(error instanceof StatusError && (error.code === 404 || error.code === 409 || error.code === 422)))
+          throw error;
+      }
+    };
+    const createPods = async (
+      key: string,
+      job: JobView,
+      indexes: readonly (number | undefined)[],
+      signal: AbortSignal,
+    ) => {
+      expectations.expectCreations(key, indexes.length);
+      let attempted = 0;
+      const { error } = await slowStart(indexes.length, async (i) => {
+        attempted++;
+        try {
+          await control.create(jobPod(job, indexes[i]), job, signal);
+        } catch (failure) {
+          expectations.creationObserved(key);
+          throw failure;
+        }
+      });
+      for (let i = attempted; i < indexes.length; i++) expectations.creationObserved(key);
+      if (error) throw error;
+    };
+    const deletePods = async (key: string, job: JobView, which: readonly PodView[], signal: AbortSignal) => {
+      expectations.expectDeletions(
+        key,
+        which.map(({ metadata }) => metadata.uid ?? ""),
+      );
+      const results = await Promise.allSettled(
+        which.map(async (pod) => {
+          try {
+            await control.delete(pod, job, signal);
+          } catch (failure) {
+            expectations.deletionObserved(key, pod.metadata.uid ?? "");
+            throw failure;
+          }
+        }),
+      );
+      const failed = results.find((result) => result.status === "rejected");
+      if (failed) throw failed.reason;
+    };
+
+    return {
+      watches: [
+        watch(jobInformer, (job) => [keyOf(job as KubeObject)]),
+        observePods,
+        watch(podInformer, keysOfPod),
+        jobGone,
+      ],
+      async reconcile(key, signal) {
+        if (key.startsWith(strayPrefix)) {
+          const pod = podInformer.get(key.slice(strayPrefix.length));
+          const owner = pod && ownerKey(pod);
+          if (!pod || !hasTracking(pod)) return undefined;
+          const job = owner ? await liveJob(owner, signal) : undefined;
+          if (!job || job.metadata.uid !== ownerOf(pod)?.uid) await release(pod, signal);
+          return undefined;
+        }
+        // Asked of the server: counts that are based on an older status would be wrong for ever.
+        const acting = expectations.satisfied(key);
+        const job = await liveJob(key, signal);
+        if (!job) {
+          expectations.forget(key);
+          return undefined;
+        }
+        if (job.spec?.managedBy && job.spec.managedBy !== "kubernetes.io/job-controller") return undefined;
+        refuseUnbuilt(job);
+        const owned = await claim({
+          client,
+          ownerType: jobs,
+          owner: job as View,
+          selector: selectorOf(job.spec?.selector),
+          dependents: podInformer,
+        });
+        const plan = planJob(job, owned, acting && !job.metadata.deletionTimestamp, clock.now());
+        if (!sameStatus(job.status, plan.status)) {
+          const next = { ...(structuredClone(job) as Job), status: plan.status };
+          await client.update(jobs, next, { subresource: "status", signal });
+        }
+        for (const { severity, reason, message } of plan.events)
+          events.event(jobs, job as View, severity, reason, message);
+        await Promise.all(plan.release.filter(hasTracking).map((pod) => release(pod, signal)));
+        if (plan.remove.length > 0) await deletePods(key, job, plan.remove, signal);
+        if (plan.create.length > 0) await createPods(key, job, plan.create, signal);
+        return plan.requeueAfterMs === undefined ? undefined : { requeueAfterMs: plan.requeueAfterMs };
+      },
+    };
+
+    function refuseUnbuilt(job: JobView): void {
+      const unbuilt = (["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] as const).filter(
+        (field) => job.spec?.[field] !== undefined,
+      );
+      if (unbuilt.length === 0) return;
+      const text = `spec.${unbuilt.join(", spec.")} of Jobs is not supported by this version`;
+      events.event(jobs, job as View, "Warning", "NotSupported", text);
+      throw new TerminalError(text);
+    }
+  },
+};
+
+/** The pod of a job: held by the tracking finalizer until it is counted, and told its index if it has one. */
+export function jobPod(job: JobView, index: number | undefined): Pod {
+  const pod = podFromTemplate(job.spec?.template ?? {}, jobs, job as View);
+  pod.metadata.finalizers = [...(pod.metadata.finalizers ?? []), trackingFinalizer];
+  if (index === undefined || !isIndexed(job)) return pod;
+  const text = String(index);
+  const name = job.metadata.name ?? "";
+  pod.metadata.generateName = `${`${name}-${text}`.slice(0, 57)}-`;
+  pod.metadata.labels = { ...pod.metadata.labels, [completionIndexKey]: text };
+  pod.metadata.annotations = { ...pod.metadata.annotations, [completionIndexKey]: text };
+  if (!pod.spec) return pod;
+  pod.spec.hostname ??= `${name}-${text}`;
+  const fieldRef = { fieldPath: `metadata.labels['${completionIndexKey}']` };
+  for (const container of [...pod.spec.containers, ...(pod.spec.initContainers ?? [])]) {
+    if (container.env?.some((variable) => variable.name === "JOB_COMPLETION_INDEX")) continue;
+    container.env = [...(container.env ?? []), { name: "JOB_COMPLETION_INDEX", valueFrom: { fieldRef } }];
+  }
+  return pod;
+}
+
+function sameStatus(a: JobView["status"], b: JobStatus): boolean {
+  const plain = (status: JobView["status"]) => ({
+    ...Object.fromEntries(Object.entries(status ?? {}).filter(([, value]) => value !== 0)),
+    uncountedTerminatedPods: {
+      succeeded: status?.uncountedTerminatedPods?.succeeded ?? [],
+      failed: status?.uncountedTerminatedPods?.failed ?? [],
+    },
+  });
+  return deepEqual(plain(a), plain(b));
+}
