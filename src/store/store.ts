@@ -61,6 +61,8 @@ export interface WatchOptions {
 }
 
 export interface Store {
+  /** No other process writes here: whoever got a write's answer finds its event delivered to every live watch. */
+  readonly exclusive?: boolean;
   get(key: string): Promise<Entry | undefined>;
   /** Entries whose key starts with `prefix`, in key order (bytes). */
   list(prefix: string, options?: ListOptions): Promise<ListResult>;

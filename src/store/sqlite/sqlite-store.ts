@@ -66,6 +66,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 }
 
 class SqliteStore implements Store {
+  readonly exclusive = true;
   readonly #worker: Worker;
   readonly #clock: Clock;
   readonly #logger: Logger;

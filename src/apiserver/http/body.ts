@@ -1,0 +1,92 @@
+import { type ParseOptions, parseJson } from "../../machinery/json.ts";
+import { badRequest, requestEntityTooLarge, unsupportedMediaType } from "../../machinery/status.ts";
+import type { Incoming } from "./messages.ts";
+
+/** kube-apiserver's limit for request bodies. */
+export const bodyMaxBytes = 3 * 1024 * 1024;
+
+/** Reads the whole body. Throws 413 beyond {@link bodyMaxBytes}, 400 when it breaks off. */
+export function readBody(request: Incoming): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    let ended = false;
+    request.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      // The rest is read and dropped, so that the client gets to see the answer.
+      if (length <= bodyMaxBytes) chunks.push(chunk);
+      else chunks.length = 0;
+      if (length > 4 * bodyMaxBytes) {
+        reject(requestEntityTooLarge(`Request entity too large: limit is ${bodyMaxBytes}`));
+        request.destroy();
+      }
+    });
+    request.once("end", () => {
+      ended = true;
+      if (length > bodyMaxBytes) reject(requestEntityTooLarge(`Request entity too large: limit is ${bodyMaxBytes}`));
+      else resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
+    });
+    const broken = () => ended || reject(badRequest("the request's body broke off"));
+    request.once("error", broken);
+    request.once("close", broken);
+    request.once("aborted", broken);
+  });
+}
+
+/** "application/json" of "application/json; charset=utf-8". */
+export function mediaTypeOf(contentType: string | undefined): string {
+  return (contentType ?? "").split(";", 1)[0]!.trim().toLowerCase();
+}
+
+/** How Kubernetes cites a body that it cannot read: its beginning, as hex when it is not text. */
+function summary(body: Buffer): string {
+  const text = body.subarray(0, 30).toString("utf8");
+  const cut = body.length > 30 ? " ..." : "";
+  return /^[\t\n\r\P{C}]*$/u.test(text)
+    ? JSON.stringify(text + cut)
+    : `0x${body.subarray(0, 30).toString("hex")}${cut}`;
+}
+
+/**
+ * Parses a body by its content type. Throws 415 for a type that cannot be read, 400 for a body that is not what its
+ * type says.
+ */
+export async function parseBody(
+  body: Buffer,
+  mediaType: string,
+  expectedKind: string,
+  options: ParseOptions,
+): Promise<unknown> {
+  if (mediaType !== "" && mediaType !== "application/json" && mediaType !== "application/yaml") {
+    throw unsupportedMediaType(
+      "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+    );
+  }
+  try {
+    return mediaType === "application/yaml" ? await parseYaml(body, options) : parseJson(body, options);
+  } catch (error) {
+    const why = (error as Error).message;
+    throw badRequest(
+      `the object provided is unrecognized (must be of type ${expectedKind}): ${why} (${summary(body)})`,
+    );
+  }
+}
+
+/** YAML (or JSON, which is YAML), as one document. */
+export async function parseYaml(body: Buffer, options: ParseOptions = {}): Promise<unknown> {
+  const text = body.toString("utf8");
+  // Apply patches are sent as YAML and are JSON nearly always.
+  if (/^\s*[{[]/.test(text)) {
+    try {
+      return parseJson(body, options);
+    } catch {
+      // Flow style YAML looks like it, too.
+    }
+  }
+  const { parseDocument } = await import("yaml");
+  const document = parseDocument(text, { schema: "yaml-1.1", merge: true, uniqueKeys: false, intAsBigInt: false });
+  const [error] = document.errors;
+  if (error) throw new Error(`yaml: ${error.message.split("\n", 1)[0]}`);
+  // Through JSON, so that numbers and keys come out as everywhere else; aliases that explode are refused by the library.
+  return parseJson(JSON.stringify(document.toJS({ maxAliasCount: 100 })) ?? "null", options);
+}

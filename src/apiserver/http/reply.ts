@@ -1,0 +1,119 @@
+import { promisify } from "node:util";
+import { constants, gzip } from "node:zlib";
+import { stringifyJson } from "../../machinery/json.ts";
+import type { StatusError } from "../../machinery/status.ts";
+import type { Incoming, Outgoing } from "./messages.ts";
+import type { Encoding } from "./negotiate.ts";
+
+const gzipAsync = promisify(gzip);
+
+/** Replies above this go out compressed where the client takes it (kube-apiserver's figure). */
+const gzipMinBytes = 128 * 1024;
+/** Larger replies are written in pieces that respect the client's pace. */
+const pieceBytes = 64 * 1024;
+
+const contentTypes = { json: "application/json", yaml: "application/yaml" } as const;
+
+/** True while headers can still be sent. */
+export function isOpen(response: Outgoing): boolean {
+  return !response.headersSent && !response.writableEnded && !response.destroyed;
+}
+
+/** Resolves when the response takes more, or is gone. */
+export function drained(response: Outgoing): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.removeListener("drain", done);
+      response.removeListener("close", done);
+      resolve();
+    };
+    response.once("drain", done);
+    response.once("close", done);
+  });
+}
+
+/** Sends a whole body, already encoded. */
+export async function sendBytes(
+  request: Incoming,
+  response: Outgoing,
+  code: number,
+  contentType: string,
+  body: Buffer | string,
+): Promise<void> {
+  if (!isOpen(response)) return;
+  let bytes = body;
+  if (bytes.length > gzipMinBytes) {
+    response.setHeader("vary", "Accept-Encoding");
+    if (/\bgzip\b/.test(String(request.headers["accept-encoding"] ?? ""))) {
+      bytes = await gzipAsync(bytes, { level: constants.Z_BEST_SPEED });
+      response.setHeader("content-encoding", "gzip");
+    }
+  }
+  const length = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length;
+  if (!isOpen(response)) return;
+  response.statusCode = code;
+  response.setHeader("content-type", contentType);
+  response.setHeader("content-length", length);
+  if (request.method === "HEAD" || length <= pieceBytes) {
+    endWith(response, request.method === "HEAD" ? "" : bytes);
+    return;
+  }
+  const whole = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
+  for (let at = 0; at < whole.length && !response.destroyed; at += pieceBytes) {
+    if (!(response.write as (chunk: Buffer) => boolean)(whole.subarray(at, at + pieceBytes))) await drained(response);
+  }
+  endWith(response, "");
+}
+
+/** Sends the headers of a reply whose body comes later. */
+export function startStream(response: Outgoing): void {
+  if ("flushHeaders" in response) response.flushHeaders();
+  else response.writeHead(response.statusCode);
+}
+
+/** Both kinds of responses end alike; only their types differ. */
+export function endWith(response: Outgoing, body: Buffer | string): void {
+  if (!response.destroyed) (response.end as (body: Buffer | string) => void)(body);
+}
+
+/** Sends JSON text in the encoding that was negotiated, indented where the client asked for that. */
+export async function sendJson(
+  request: Incoming,
+  response: Outgoing,
+  code: number,
+  encoding: Encoding,
+  json: Buffer | string,
+  pretty = false,
+): Promise<void> {
+  let body = json;
+  if (encoding.type === "yaml") {
+    const { stringify } = await import("yaml");
+    body = stringify(JSON.parse(json.toString()), { schema: "yaml-1.1", lineWidth: 0, aliasDuplicateObjects: false });
+  } else if (pretty && json.length < pieceBytes * 16) {
+    body = `${JSON.stringify(JSON.parse(json.toString()), undefined, 2)}\n`;
+  }
+  await sendBytes(request, response, code, contentTypes[encoding.type], body);
+}
+
+export async function sendObject(
+  request: Incoming,
+  response: Outgoing,
+  code: number,
+  encoding: Encoding,
+  value: unknown,
+  pretty = false,
+): Promise<void> {
+  await sendJson(request, response, code, encoding, stringifyJson(value), pretty);
+}
+
+/** Answers an error as its Status; never throws. */
+export async function sendError(request: Incoming, response: Outgoing, error: StatusError): Promise<void> {
+  if (!isOpen(response)) {
+    response.destroy();
+    return;
+  }
+  const retryAfter = error.details?.retryAfterSeconds;
+  if (retryAfter) response.setHeader("retry-after", retryAfter);
+  // An error must be readable for whoever asked for something that we cannot encode.
+  await sendObject(request, response, error.code, { type: "json" }, error.toStatus());
+}

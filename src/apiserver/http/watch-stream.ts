@@ -1,0 +1,93 @@
+import type { ResourceFacts } from "../../api/resource.ts";
+import { formatTime } from "../../machinery/clock.ts";
+import { apiVersionOf } from "../../machinery/object.ts";
+import type { StatusError } from "../../machinery/status.ts";
+import type { WatchChange, WatchSink } from "../verbs/watch.ts";
+import { encodeItem, tableHead, type View } from "./encode.ts";
+import type { Outgoing } from "./messages.ts";
+import { endWith } from "./reply.ts";
+
+/** A watcher that lets more than this pile up is too slow: it is cut off and starts again from where it is. */
+const maxBufferedBytes = 32 * 1024 * 1024;
+
+/** Turns changes into the frames of one view. */
+export class WatchEncoder {
+  readonly #facts: ResourceFacts;
+  readonly #view: () => View;
+  readonly #key: string;
+  #first = true;
+
+  constructor(facts: ResourceFacts, view: () => View) {
+    this.#facts = facts;
+    this.#view = view;
+    const { encoding, includeObject } = view();
+    this.#key = encoding.as ? `${encoding.as}/${encoding.asVersion}/${includeObject}` : "object";
+  }
+
+  changes(changes: readonly WatchChange[]): Buffer[] {
+    return changes.map(({ type, item, event }) => {
+      // Only the first table of a stream describes its columns.
+      const withColumns = this.#first;
+      this.#first = false;
+      const make = () =>
+        Buffer.concat([
+          Buffer.from(`{"type":"${type}","object":`),
+          encodeItem(item, this.#view(), withColumns),
+          Buffer.from("}\n"),
+        ]);
+      return event ? event.frame(`${type}/${this.#key}/${withColumns}`, make) : make();
+    });
+  }
+
+  bookmark(revision: number, initial: boolean): Buffer {
+    const view = this.#view();
+    const metadata = {
+      resourceVersion: String(revision),
+      ...(initial ? { annotations: { "k8s.io/initial-events-end": "true" } } : {}),
+    };
+    const object =
+      view.encoding.as === "Table"
+        ? `${tableHead(this.#facts, view, { resourceVersion: String(revision) }, false)}${initial ? initialRow(metadata, view) : ""}]}`
+        : JSON.stringify({ ...this.#typeOf(view), metadata: { ...metadata, creationTimestamp: null } });
+    return Buffer.from(`{"type":"BOOKMARK","object":${object}}\n`);
+  }
+
+  error(error: StatusError): Buffer {
+    return Buffer.from(`{"type":"ERROR","object":${JSON.stringify(error.toStatus())}}\n`);
+  }
+
+  #typeOf({ encoding }: View): object {
+    return encoding.as === "PartialObjectMetadata"
+      ? { kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${encoding.asVersion}` }
+      : { kind: this.#facts.kind, apiVersion: apiVersionOf(this.#facts) };
+  }
+}
+
+/** A table has no annotations; the row's object carries the one that ends the initial events. */
+function initialRow(metadata: object, view: View): string {
+  const object = { kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${view.encoding.asVersion}`, metadata };
+  return JSON.stringify({
+    cells: [],
+    object: { ...object, metadata: { ...metadata, creationTimestamp: formatTime(0) } },
+  });
+}
+
+/** Writes a watch as a stream of JSON lines. */
+export function httpSink(response: Outgoing, encoder: WatchEncoder): WatchSink {
+  const write = (bytes: Buffer) => {
+    if (response.destroyed || response.writableEnded) return;
+    (response.write as (chunk: Buffer) => boolean)(bytes);
+    if (response.writableLength > maxBufferedBytes) response.destroy();
+  };
+  return {
+    changes: (changes) => {
+      const frames = encoder.changes(changes);
+      write(frames.length === 1 ? frames[0]! : Buffer.concat(frames));
+    },
+    bookmark: (revision, initial) => write(encoder.bookmark(revision, initial)),
+    end: (error) => {
+      if (error) write(encoder.error(error));
+      endWith(response, "");
+    },
+  };
+}

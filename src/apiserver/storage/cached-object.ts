@@ -1,0 +1,83 @@
+import type { ResourceFacts } from "../../api/resource.ts";
+import type { KubeObject } from "../../machinery/object.ts";
+import type { Entry } from "../../store/store.ts";
+import { encodeObject, fromStored, headOf, storageOf } from "./codec.ts";
+
+/** Beginnings of encoded objects, by the facts they are made from. */
+const heads = new WeakMap<ResourceFacts, { readonly text: string; readonly length: number }>();
+
+function head(facts: ResourceFacts): { text: string; length: number } {
+  let known = heads.get(facts);
+  if (!known) {
+    const text = headOf(facts);
+    known = { text, length: Buffer.byteLength(text) };
+    heads.set(facts, known);
+  }
+  return known;
+}
+
+/** An object as the watch cache holds it: parsed, shared by all readers, never changed; and its bytes. */
+export class CachedObject {
+  readonly facts: ResourceFacts;
+  readonly key: string;
+  readonly revision: number;
+  readonly object: KubeObject;
+  /** What follows `"metadata":{` in the object's JSON, without a resourceVersion. */
+  #fragment: Buffer | undefined;
+
+  constructor(facts: ResourceFacts, key: string, revision: number, object: KubeObject, fragment?: Buffer) {
+    this.facts = facts;
+    this.key = key;
+    this.revision = revision;
+    this.object = object;
+    this.#fragment = fragment;
+  }
+
+  /** From an entry of the store, whose bytes are kept when they are in the served version. */
+  static fromEntry(facts: ResourceFacts, entry: Entry): CachedObject {
+    const storage = storageOf(facts);
+    const sameVersion = !storage.fromStorage && storage.version === facts.version && storage.group === facts.group;
+    const { length } = head(facts);
+    // Written by an earlier release, an entry may begin otherwise; then its bytes are made anew.
+    const fragment =
+      sameVersion && entry.value.toString("latin1", 0, length) === head(facts).text
+        ? entry.value.subarray(length)
+        : undefined;
+    return new CachedObject(facts, entry.key, entry.modRevision, fromStored(facts, entry), fragment);
+  }
+
+  /** The same object as of another revision: what a DELETED event carries. */
+  at(revision: number): CachedObject {
+    const { metadata } = this.object;
+    const object = { ...this.object, metadata: { ...metadata, resourceVersion: String(revision) } };
+    return new CachedObject(this.facts, this.key, revision, object, this.fragment);
+  }
+
+  get namespace(): string | undefined {
+    return this.object.metadata.namespace;
+  }
+
+  get name(): string {
+    return this.object.metadata.name ?? "";
+  }
+
+  get fragment(): Buffer {
+    this.#fragment ??= encodeObject(this.facts, this.object).subarray(head(this.facts).length);
+    return this.#fragment;
+  }
+
+  /** What stands before the fragment in the object's own JSON. */
+  get prefix(): string {
+    return `${head(this.facts).text}"resourceVersion":"${this.revision}",`;
+  }
+
+  /** What stands before the fragment in a list, whose items carry no kind. */
+  get listPrefix(): string {
+    return `{"metadata":{"resourceVersion":"${this.revision}",`;
+  }
+
+  /** The object's JSON. */
+  bytes(): Buffer {
+    return Buffer.concat([Buffer.from(this.prefix), this.fragment]);
+  }
+}

@@ -1,0 +1,244 @@
+import type { ResourceFacts } from "../../api/resource.ts";
+import type { Clock, Timer } from "../../machinery/clock.ts";
+import { expired, StatusError } from "../../machinery/status.ts";
+import type { Store, StoreEvent } from "../../store/store.ts";
+import { CachedObject } from "./cached-object.ts";
+import { prefixOf } from "./codec.ts";
+import { OrderedMap, type Snapshot } from "./ordered-map.ts";
+import { keyRoot, type StoreFeed } from "./store-feed.ts";
+
+/** A change as watchers see it. Encodings are made at first use and shared by all watchers. */
+export class CacheEvent {
+  readonly revision: number;
+  /** The object after the change; for a delete the last one, at the revision of its deletion. */
+  readonly item: CachedObject;
+  /** The object before the change; absent for a create. */
+  readonly previous: CachedObject | undefined;
+  readonly deleted: boolean;
+  #previousAtRevision: CachedObject | undefined;
+  readonly #frames = new Map<string, Buffer>();
+
+  constructor(item: CachedObject, previous: CachedObject | undefined, deleted: boolean) {
+    this.revision = item.revision;
+    this.item = item;
+    this.previous = previous;
+    this.deleted = deleted;
+  }
+
+  /** What a watcher gets when the object leaves its selection: the state that it knew, at this revision. */
+  get left(): CachedObject {
+    if (this.deleted) return this.item;
+    this.#previousAtRevision ??= this.previous!.at(this.revision);
+    return this.#previousAtRevision;
+  }
+
+  /** The bytes of this event in one encoding, made once. */
+  frame(encoding: string, make: () => Buffer): Buffer {
+    let frame = this.#frames.get(encoding);
+    if (!frame) {
+      frame = make();
+      this.#frames.set(encoding, frame);
+    }
+    return frame;
+  }
+}
+
+/** Takes events in order. Must not throw. */
+export interface CacheWatcher {
+  onEvents(events: readonly CacheEvent[]): void;
+  /** The resource is no longer served. */
+  onClose(): void;
+}
+
+/** Events that are kept for watches that come back after a short while. */
+const windowSize = 1000;
+/** Objects read and parsed in one piece while a cache is filled. */
+const fillPage = 100;
+/** States of earlier revisions kept for paged lists, and for how long after the last one was taken. */
+const snapshotCount = 8;
+const snapshotLifeMs = 60_000;
+/** How long a request for a revision that is not there yet waits (as in the API server's cacher). */
+const freshnessTimeoutMs = 3000;
+
+/** One served version of a resource in memory: its present state, its last changes, and who watches it. */
+export class ResourceCache {
+  readonly facts: ResourceFacts;
+  readonly #store: Store;
+  readonly #feed: StoreFeed;
+  readonly #clock: Clock;
+  readonly #items = new OrderedMap<CachedObject>();
+  readonly #watchers = new Set<CacheWatcher>();
+  #window: CacheEvent[] = [];
+  /** Every change after this revision is in the window. */
+  #windowStart = 0;
+  readonly #snapshots = new Map<number, Snapshot<CachedObject>>();
+  #snapshotTimer: Timer | undefined;
+  #filling: Promise<void> | undefined;
+  #early: StoreEvent[] | undefined = [];
+  #unlisten: (() => void) | undefined;
+
+  constructor(facts: ResourceFacts, store: Store, feed: StoreFeed, clock: Clock) {
+    this.facts = facts;
+    this.#store = store;
+    this.#feed = feed;
+    this.#clock = clock;
+  }
+
+  /** Fills the cache at first use. Rejects when the store cannot be read; the next call tries again. */
+  ready(): Promise<void> {
+    this.#filling ??= this.#fill().catch((error) => {
+      this.#filling = undefined;
+      this.#unlisten?.();
+      throw error;
+    });
+    return this.#filling;
+  }
+
+  /** The revision that this cache has seen everything of. */
+  get revision(): number {
+    return this.#feed.revision;
+  }
+
+  get size(): number {
+    return this.#items.size;
+  }
+
+  get(key: string): CachedObject | undefined {
+    return this.#items.get(key);
+  }
+
+  /** Items as of now, for good. */
+  snapshot(): Snapshot<CachedObject> {
+    return this.#items.snapshot();
+  }
+
+  /** Objects in key order; the caller must not wait between steps. */
+  items(prefix: string): Generator<CachedObject, void> {
+    return this.#items.range(prefix);
+  }
+
+  /** The part of the keys that all objects of a namespace share. */
+  keyPrefix(namespace: string | undefined): string {
+    const inNamespace = namespace && this.facts.namespaced ? `${namespace}/` : "";
+    return `${keyRoot}${prefixOf(this.facts)}${inNamespace}`;
+  }
+
+  /** Waits until the cache is as new as every acknowledged write. */
+  async barrier(): Promise<void> {
+    await this.ready();
+    await this.#feed.barrier();
+  }
+
+  /** Waits until the cache has reached a revision; throws the 504 that clients retry when it does not come. */
+  async reached(revision: number): Promise<void> {
+    await this.ready();
+    this.#feed.assertAlive();
+    if (revision <= this.#feed.revision) return;
+    await Promise.race([this.#feed.reached(revision), this.#clock.sleep(freshnessTimeoutMs)]);
+    if (revision <= this.#feed.revision) return;
+    throw new StatusError(
+      504,
+      "Timeout",
+      `Timeout: Too large resource version: ${revision}, current: ${this.#feed.revision}`,
+      {
+        causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
+        retryAfterSeconds: 1,
+      },
+    );
+  }
+
+  /**
+   * Registers a watcher, which gets first what happened after `afterRevision`. Throws 410 Expired when that is no
+   * longer known. The returned function ends it.
+   */
+  watch(afterRevision: number, watcher: CacheWatcher): () => void {
+    this.#feed.assertAlive();
+    if (afterRevision < this.#windowStart) {
+      throw expired(`too old resource version: ${afterRevision} (${this.#windowStart})`);
+    }
+    const missed = this.#window.filter((event) => event.revision > afterRevision);
+    if (missed.length > 0) watcher.onEvents(missed);
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  get watcherCount(): number {
+    return this.#watchers.size;
+  }
+
+  /** Remembers the state at a revision for the pages that follow. */
+  keepSnapshot(revision: number, snapshot: Snapshot<CachedObject>): void {
+    this.#snapshots.delete(revision);
+    this.#snapshots.set(revision, snapshot);
+    const [oldest] = this.#snapshots.keys();
+    if (this.#snapshots.size > snapshotCount) this.#snapshots.delete(oldest!);
+    // A paged list that nobody finishes must not hold memory for good; the store's history serves it then.
+    this.#snapshotTimer?.cancel();
+    this.#snapshotTimer = this.#clock.after(snapshotLifeMs, () => this.#snapshots.clear());
+  }
+
+  /** The state at a revision, while it is remembered. */
+  snapshotAt(revision: number): Snapshot<CachedObject> | undefined {
+    return this.#snapshots.get(revision);
+  }
+
+  /** Forgets everything and ends all watches. */
+  close(): void {
+    this.#unlisten?.();
+    this.#snapshotTimer?.cancel();
+    for (const watcher of [...this.#watchers]) watcher.onClose();
+    this.#watchers.clear();
+  }
+
+  async #fill(): Promise<void> {
+    this.#early = [];
+    this.#unlisten = this.#feed.listen(prefixOf(this.facts), (events) => {
+      if (this.#early) this.#early.push(...events);
+      else this.#apply(events);
+    });
+    const prefix = this.keyPrefix(undefined);
+    let after: string | undefined;
+    let revision: number | undefined;
+    for (;;) {
+      const page = await this.#store.list(prefix, {
+        limit: fillPage,
+        ...(after === undefined ? {} : { after }),
+        ...(revision === undefined ? {} : { revision }),
+      });
+      revision = page.revision;
+      for (const entry of page.entries) {
+        // A copy, because the entry's bytes are a view of a whole page.
+        const own = { ...entry, value: Buffer.from(entry.value) };
+        this.#items.set(CachedObject.fromEntry(this.facts, own));
+      }
+      if (!page.more) break;
+      after = page.entries.at(-1)!.key;
+    }
+    this.#windowStart = revision;
+    const early = this.#early.filter((event) => event.revision > revision);
+    this.#early = undefined;
+    if (early.length > 0) this.#apply(early);
+  }
+
+  #apply(events: readonly StoreEvent[]): void {
+    const changes: CacheEvent[] = [];
+    for (const event of events) {
+      const previous = this.#items.get(event.key);
+      if (event.type === "put") {
+        const item = CachedObject.fromEntry(this.facts, event.entry!);
+        this.#items.set(item);
+        changes.push(new CacheEvent(item, previous, false));
+      } else if (previous) {
+        this.#items.delete(event.key);
+        changes.push(new CacheEvent(previous.at(event.revision), previous, true));
+      }
+    }
+    this.#window.push(...changes);
+    if (this.#window.length > 2 * windowSize) {
+      const dropped = this.#window.length - windowSize;
+      this.#windowStart = this.#window[dropped - 1]!.revision;
+      this.#window = this.#window.slice(dropped);
+    }
+    if (changes.length > 0) for (const watcher of this.#watchers) watcher.onEvents(changes);
+  }
+}

@@ -1,0 +1,45 @@
+import type { KubeObject } from "../../machinery/object.ts";
+import type { Call, Core } from "../core.ts";
+import type { AdmissionAttributes } from "../request.ts";
+
+/** The attributes that admission plugins see of a call. */
+export function admissionAttributes(
+  call: Call,
+  operation: AdmissionAttributes["operation"],
+  object: KubeObject | undefined,
+  oldObject: KubeObject | undefined,
+): AdmissionAttributes {
+  return {
+    operation,
+    facts: call.facts,
+    ...(call.subresource ? { subresource: call.subresource } : {}),
+    ...(call.namespace ? { namespace: call.namespace } : {}),
+    name: call.name || object?.metadata.name || "",
+    ...(object ? { object } : {}),
+    ...(oldObject ? { oldObject } : {}),
+    user: call.user,
+    dryRun: call.dryRun,
+  };
+}
+
+/** Runs the mutating phase; what was allocated before a refusal is given back. */
+export async function admit(core: Core, call: Call, attributes: AdmissionAttributes): Promise<void> {
+  if (!call.admission) return;
+  try {
+    for (const plugin of core.admission) await plugin.admit?.(attributes);
+  } catch (error) {
+    release(core, call, attributes);
+    throw error;
+  }
+}
+
+export async function validateAdmission(core: Core, call: Call, attributes: AdmissionAttributes): Promise<void> {
+  if (!call.admission) return;
+  for (const plugin of core.admission) await plugin.validate?.(attributes);
+}
+
+/** Tells the plugins that an admitted request did not happen. */
+export function release(core: Core, call: Call, attributes: AdmissionAttributes): void {
+  if (!call.admission) return;
+  for (const plugin of core.admission) plugin.release?.(attributes);
+}

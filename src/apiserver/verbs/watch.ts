@@ -1,0 +1,149 @@
+import type { StatusError } from "../../machinery/status.ts";
+import { expired } from "../../machinery/status.ts";
+import type { Call, Core } from "../core.ts";
+import type { CachedObject } from "../storage/cached-object.ts";
+import type { CacheEvent } from "../storage/resource-cache.ts";
+import { makeSelection, type Selection } from "../storage/selection.ts";
+import { checkListParameters, type ListParameters, parseRevision } from "./list.ts";
+
+export interface WatchParameters extends ListParameters {
+  readonly allowWatchBookmarks?: boolean | undefined;
+  readonly sendInitialEvents?: boolean | undefined;
+  readonly timeoutSeconds?: number | undefined;
+}
+
+/** A change as one watcher is to see it: an object that enters its selection is ADDED, one that leaves it DELETED. */
+export interface WatchChange {
+  readonly type: "ADDED" | "MODIFIED" | "DELETED";
+  readonly item: CachedObject;
+  /** The change behind it, whose encodings are shared; absent for synthetic events of the initial state. */
+  readonly event?: CacheEvent;
+}
+
+/** Who takes the changes. None of these may throw. */
+export interface WatchSink {
+  changes(changes: readonly WatchChange[]): void;
+  /** "All up to here was delivered"; `initial` closes the synthetic events of `sendInitialEvents`. */
+  bookmark(revision: number, initial: boolean): void;
+  /** The watch is over; an error goes to the client as an ERROR event. */
+  end(error?: StatusError): void;
+}
+
+/** Kubernetes' figure: about once a minute. */
+const bookmarkIntervalMs = 60_000;
+/** A bookmark also comes shortly before the end, so that the next watch starts late in history. */
+const lastBookmarkMs = 2_000;
+/** Synthetic events sent in one piece. */
+const initialBatch = 500;
+
+export function changeFor(selection: Selection, prefix: string, event: CacheEvent): WatchChange | undefined {
+  if (!event.item.key.startsWith(prefix)) return undefined;
+  const before = event.previous !== undefined && selection.matches(event.previous.object);
+  const now = !event.deleted && selection.matches(event.item.object);
+  if (now) return { type: before ? "MODIFIED" : "ADDED", item: event.item, event };
+  return before ? { type: "DELETED", item: event.left, event } : undefined;
+}
+
+/**
+ * Starts a watch. Throws a StatusError before anything was sent; afterwards errors reach the sink. The returned
+ * function ends it.
+ */
+export async function watch(core: Core, call: Call, parameters: WatchParameters, sink: WatchSink): Promise<() => void> {
+  const { facts, namespace } = call;
+  checkListParameters(parameters, parameters.sendInitialEvents);
+  const selection = makeSelection(facts, namespace, parameters.labelSelector, parameters.fieldSelector);
+  const cache = core.caches.of(facts);
+  const asked = parseRevision(parameters.resourceVersion);
+  if (asked === undefined) await cache.barrier();
+  else if (asked === 0 || parameters.sendInitialEvents) await cache.reached(asked);
+  else await cache.ready();
+
+  const prefix = cache.keyPrefix(namespace);
+  const initial = parameters.sendInitialEvents ?? !asked;
+  let ended = false;
+  let live = false;
+  let early: WatchChange[] = [];
+  let sentRevision = 0;
+
+  function onEvents(events: readonly CacheEvent[]): void {
+    const changes: WatchChange[] = [];
+    for (const event of events) {
+      const change = changeFor(selection, prefix, event);
+      if (change) changes.push(change);
+    }
+    if (changes.length === 0) return;
+    if (live) sink.changes(changes);
+    else early.push(...changes);
+  }
+
+  // The snapshot and the registration belong to one moment: nothing may be awaited in between.
+  const snapshot = initial ? cache.snapshot() : undefined;
+  const startRevision = initial || asked === undefined || asked === 0 ? cache.revision : asked;
+  const unregister = cache.watch(startRevision, {
+    onEvents,
+    onClose: () => end(expired(`the resource ${facts.resource} is no longer served`)),
+  });
+  const timers = new Set<{ cancel(): void }>();
+
+  function end(error?: StatusError): void {
+    if (ended) return;
+    ended = true;
+    unregister();
+    for (const timer of timers) timer.cancel();
+    sink.end(error);
+  }
+
+  function later(delayMs: number, run: () => void): void {
+    const timer = core.ioClock.after(delayMs, () => {
+      timers.delete(timer);
+      run();
+    });
+    timers.add(timer);
+  }
+
+  function bookmark(): void {
+    if (!live || cache.revision <= sentRevision) return;
+    sentRevision = cache.revision;
+    sink.bookmark(sentRevision, false);
+  }
+
+  function everyMinute(): void {
+    bookmark();
+    later(bookmarkIntervalMs, everyMinute);
+  }
+
+  async function begin(): Promise<void> {
+    if (snapshot) {
+      let batch: WatchChange[] = [];
+      for (const item of snapshot.range(prefix)) {
+        if (!selection.matches(item.object)) continue;
+        batch.push({ type: "ADDED", item });
+        if (batch.length < initialBatch) continue;
+        sink.changes(batch);
+        batch = [];
+        await new Promise((resolve) => setImmediate(resolve));
+        if (ended) return;
+      }
+      if (batch.length > 0) sink.changes(batch);
+      if (parameters.sendInitialEvents && parameters.allowWatchBookmarks) {
+        sentRevision = startRevision;
+        sink.bookmark(startRevision, true);
+      }
+    }
+    live = true;
+    if (early.length > 0) sink.changes(early);
+    early = [];
+  }
+
+  if (parameters.allowWatchBookmarks) later(bookmarkIntervalMs, everyMinute);
+  const seconds = parameters.timeoutSeconds;
+  if (seconds) {
+    if (parameters.allowWatchBookmarks && seconds * 1000 > 2 * lastBookmarkMs) {
+      later(seconds * 1000 - lastBookmarkMs, bookmark);
+    }
+    later(seconds * 1000, () => end());
+  }
+  // Not awaited: the caller starts its reply first.
+  queueMicrotask(() => void begin());
+  return () => end();
+}
