@@ -4,7 +4,7 @@
  *
  * `node tools/bundle.ts` runs it by hand.
  */
-import { copyFileSync, existsSync, globSync, mkdirSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, globSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
@@ -48,12 +48,13 @@ const lightDocker: Plugin = {
 /** Builds the bundle anew. Throws when the sources do not build. */
 export async function bundle(): Promise<void> {
   const output = join(root, "dist/k3ts");
-  rmSync(output, { recursive: true, force: true });
+  const next = `${output}.next`;
+  rmSync(next, { recursive: true, force: true });
   const entryPoints = { k3ts: "src/main.ts", ...workers };
   await build({
     absWorkingDir: root,
     entryPoints,
-    outdir: output,
+    outdir: next,
     outExtension: { ".js": ".mjs" },
     chunkNames: "chunk-[hash]",
     bundle: true,
@@ -79,7 +80,10 @@ export async function bundle(): Promise<void> {
     copyFileSync(join(root, file), join(root, "dist/native", architecture, addonName));
   }
   const own = join(root, `node_modules/better-sqlite3/prebuilds/${process.platform}-${process.arch}.node`);
-  if (existsSync(own)) copyFileSync(own, join(output, addonName));
+  if (existsSync(own)) copyFileSync(own, join(next, addonName));
+  // What does not build leaves the last bundle as it was.
+  rmSync(output, { recursive: true, force: true });
+  renameSync(next, output);
 }
 
 if (import.meta.main) await bundle();

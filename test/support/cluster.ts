@@ -1,0 +1,118 @@
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { networkName } from "../../src/cluster/cluster-names.ts";
+import { createCluster } from "../../src/cluster/create-cluster.ts";
+import { connectDocker } from "../../src/cluster/docker.ts";
+import { importImages } from "../../src/cluster/import-images.ts";
+import { getCluster, removeCluster } from "../../src/cluster/inventory.ts";
+import { printKubeconfig } from "../../src/cluster/kubeconfig-file.ts";
+import { agentImage, serverImage } from "../../src/commands/images.ts";
+import { type RunOptions, run } from "../../tools/run.ts";
+import { helm, kubectl, kubectlJson, type ToolOptions } from "./kubectl.ts";
+
+export interface TestClusterOptions {
+  /** Default 0: the server is the only node. */
+  agents?: number;
+  serverArgs?: readonly string[];
+  agentArgs?: readonly string[];
+  /** Images of the engine that every node gets, so that pods need no registry. */
+  images?: readonly string[];
+  /** Default 120,000. */
+  timeoutMs?: number;
+}
+
+/** A cluster of real containers that a test has to itself. */
+export interface TestCluster extends AsyncDisposable {
+  name: string;
+  /** Names of the nodes, which are also those of their containers; the server first. */
+  nodes: string[];
+  /** Path of the kubeconfig, in a folder that goes with the cluster. */
+  kubeconfig: string;
+  kubectl(args: readonly string[], options?: Omit<ToolOptions, "kubeconfig">): Promise<string>;
+  kubectlJson<T>(args: readonly string[]): Promise<T>;
+  helm(args: readonly string[], options?: Omit<ToolOptions, "kubeconfig">): Promise<string>;
+  /** Runs a program in a node's container and gives back what it printed. */
+  exec(node: string, args: readonly string[], options?: RunOptions): Promise<string>;
+  /** Removes all of it. Calling it twice does nothing more. */
+  remove(): Promise<void>;
+}
+
+/** What has to go when this process ends before a test could clean up. */
+const left = new Map<string, () => void>();
+let watching = false;
+
+/**
+ * Creates a cluster under a name of its own and waits until its nodes are Ready. Give `remove` to the test's `after`; an
+ * interrupted run removes it, too. Throws, with nothing left behind, when the cluster does not come up.
+ */
+export async function createTestCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
+  const name = `test-${randomBytes(4).toString("hex")}`;
+  const directory = mkdtempSync(join(tmpdir(), `k3ts-${name}-`));
+  const kubeconfig = join(directory, "kubeconfig.yaml");
+  left.set(name, () => removeNow(name, directory));
+  watchForEnd();
+  const docker = await connectDocker();
+  const remove = async () => {
+    const cluster = await getCluster(docker, name).catch(() => undefined);
+    if (cluster) await removeCluster(docker, name, cluster.nodes);
+    rmSync(directory, { recursive: true, force: true });
+    left.delete(name);
+  };
+  try {
+    const file = await createCluster(docker, {
+      name,
+      servers: 1,
+      agents: options.agents ?? 0,
+      serverImage,
+      agentImage,
+      serverArgs: options.serverArgs ?? [],
+      agentArgs: options.agentArgs ?? [],
+      wait: true,
+      timeoutMs: options.timeoutMs ?? 120_000,
+      updateKubeconfig: false,
+      switchContext: false,
+      quiet: true,
+    });
+    writeFileSync(kubeconfig, printKubeconfig(file), { mode: 0o600 });
+    const cluster = await getCluster(docker, name);
+    if (options.images?.length) await importImages(docker, cluster, options.images);
+    return {
+      name,
+      nodes: cluster.nodes.map((node) => node.name),
+      kubeconfig,
+      kubectl: (args, more) => kubectl(args, { ...more, kubeconfig }),
+      kubectlJson: (args) => kubectlJson(args, { kubeconfig }),
+      helm: (args, more) => helm(args, { ...more, kubeconfig }),
+      exec: (node, args, more) =>
+        run("docker", ["exec", ...(more?.input === undefined ? [] : ["-i"]), node, ...args], more),
+      remove,
+      [Symbol.asyncDispose]: remove,
+    };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+/** Without promises: the process is ending. */
+function removeNow(name: string, directory: string): void {
+  const label = `label=k3ts.cluster=${name}`;
+  const containers = spawnSync("docker", ["ps", "-aq", "--filter", label], { encoding: "utf8" })
+    .stdout?.split("\n")
+    .filter(Boolean);
+  if (containers?.length) spawnSync("docker", ["rm", "-fv", ...containers]);
+  spawnSync("docker", ["network", "rm", networkName(name)]);
+  rmSync(directory, { recursive: true, force: true });
+}
+
+function watchForEnd(): void {
+  if (watching) return;
+  watching = true;
+  process.once("exit", () => {
+    for (const removeLeft of left.values()) removeLeft();
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
+}

@@ -1,0 +1,96 @@
+/**
+ * All checks, from the quick to the slow: `npm test`. Stops at the first stage that fails.
+ *
+ * `npm test -- unit api` runs the named stages only; the stages are lint, unit, api and e2e.
+ */
+import { spawn } from "node:child_process";
+import { globSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ioClock } from "../src/machinery/clock.ts";
+import { imageTasks } from "./images.ts";
+import { runTasks } from "./tasks.ts";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const bin = (name: string) => join(root, "node_modules/.bin", name);
+
+interface Stage {
+  name: string;
+  run(): Promise<boolean>;
+}
+
+/** Every change of it is seen in the stages' order: what is cheap to find out comes first. */
+const stages: Stage[] = [
+  {
+    name: "lint",
+    run: async () => {
+      if (!(await command(process.execPath, ["tools/generate.ts"]))) return false;
+      const results = await Promise.all([
+        command(bin("biome"), ["check", "--error-on-warnings"]),
+        command(bin("tsc"), ["--noEmit"]),
+        command(process.execPath, ["tools/check-imports.ts"]),
+      ]);
+      return results.every(Boolean);
+    },
+  },
+  { name: "unit", run: () => nodeTest("test/unit/**/*.test.ts", { timeoutMs: 120_000 }) },
+  { name: "api", run: () => nodeTest("test/api/**/*.test.ts", { timeoutMs: 300_000 }) },
+  {
+    name: "e2e",
+    run: async () => {
+      if (!(await runTasks(imageTasks()))) return false;
+      // Clusters of containers share two cores on a small machine: two at a time wait for each other's timers least.
+      return nodeTest("test/e2e/**/*.test.ts", { timeoutMs: 900_000, concurrency: 2 });
+    },
+  },
+];
+
+function command(program: string, args: readonly string[]): Promise<boolean> {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, {
+      cwd: root,
+      stdio: "inherit",
+      env: { ...process.env, TESTCONTAINERS_RYUK_DISABLED: "true" },
+    });
+    child.on("error", (error) => {
+      console.error(`${program}: ${error.message}`);
+      resolve(false);
+    });
+    child.on("exit", (code) => resolve(code === 0));
+  });
+}
+
+/** Runs the tests that a pattern finds. No files is a failure: a stage that tests nothing must not pass. */
+async function nodeTest(pattern: string, options: { timeoutMs: number; concurrency?: number }): Promise<boolean> {
+  const files = globSync(pattern, { cwd: root }).sort();
+  if (files.length === 0) {
+    console.error(`No test file fits ${pattern}.`);
+    return false;
+  }
+  return command(process.execPath, [
+    "--test",
+    `--test-timeout=${options.timeoutMs}`,
+    ...(options.concurrency ? [`--test-concurrency=${options.concurrency}`] : []),
+    ...files,
+  ]);
+}
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !stages.some((stage) => stage.name === name));
+if (unknown.length > 0) {
+  console.error(`Unknown stage "${unknown[0]}"; the stages are ${stages.map(({ name }) => name).join(", ")}.`);
+  process.exit(64);
+}
+const summary: string[] = [];
+for (const stage of stages.filter(({ name }) => wanted.length === 0 || wanted.includes(name))) {
+  console.log(`\n# ${stage.name}`);
+  const startedAtMs = ioClock.now();
+  const passed = await stage.run();
+  summary.push(
+    `${stage.name} ${passed ? "passed" : "FAILED"} in ${((ioClock.now() - startedAtMs) / 1000).toFixed(0)} s`,
+  );
+  if (passed) continue;
+  process.exitCode = 1;
+  break;
+}
+console.log(`\n${summary.join("\n")}`);
