@@ -41,7 +41,8 @@ export interface ControllerManager {
 
 /** Starts all controllers. One that cannot start or fails takes no other down: it is tried again. */
 export function startControllers(options: ControllerManagerOptions): ControllerManager {
-  const { signal, logger, clock, config, resources } = options;
+  const { signal, logger, clock, config } = options;
+  const resources = oneVersionEach(options.resources);
   const informers = new SharedInformers(options);
   const running: Promise<void>[] = [];
   const syncing: Promise<void>[] = [];
@@ -60,6 +61,16 @@ export function startControllers(options: ControllerManagerOptions): ControllerM
   // Whoever does not wait for it shall not be ended by its rejection at stop.
   synced.catch(() => {});
   return { synced, stopped: Promise.all(running).then(() => {}) };
+}
+
+/** Of a resource with several versions the first: it is the same objects. */
+function oneVersionEach(types: readonly ResourceType[]): ResourceType[] {
+  const seen = new Map<string, ResourceType>();
+  for (const type of types) {
+    const key = `${type.group}/${type.resource}`;
+    if (!seen.has(key)) seen.set(key, type);
+  }
+  return [...seen.values()];
 }
 
 interface RunOptions {

@@ -1,0 +1,85 @@
+import { type Node, nodes, type Pod, pods } from "../../src/api/generated/core-v1.ts";
+import type { Client } from "../../src/client/client.ts";
+import { createInformer } from "../../src/client/informer.ts";
+import { ioClock } from "../../src/machinery/clock.ts";
+import { silentLogger } from "../../src/machinery/log.ts";
+import { type DeepReadonly, keyOf } from "../../src/machinery/object.ts";
+import { StatusError } from "../../src/machinery/status.ts";
+
+export interface HollowNodesOptions {
+  readonly names: readonly string[];
+  readonly signal: AbortSignal;
+  /** How a bound pod comes to be: default Running and Ready at once. */
+  readonly status?: (pod: DeepReadonly<Pod>) => Pod["status"];
+}
+
+/** A node as a kubelet registers it. */
+export function readyNode(name: string, more: Partial<Node["spec"]> = {}): Node {
+  const at = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  return {
+    metadata: { name, labels: { "kubernetes.io/hostname": name } },
+    spec: { ...more },
+    status: {
+      conditions: [
+        { type: "Ready", status: "True", reason: "KubeletReady", lastHeartbeatTime: at, lastTransitionTime: at },
+      ],
+      allocatable: { cpu: "64", memory: "64Gi", pods: "500" },
+      capacity: { cpu: "64", memory: "64Gi", pods: "500" },
+    },
+  };
+}
+
+/** Nodes without containers: binds pods in turn (those pinned to a node there), runs them in name only, ends them. */
+export async function startHollowNodes(client: Client, options: HollowNodesOptions): Promise<void> {
+  const { names, signal, status = runningStatus } = options;
+  for (const name of names) {
+    const node = readyNode(name);
+    const created = await client.create(nodes, node);
+    await client.update(nodes, { ...structuredClone(created), status: node.status! }, { subresource: "status" });
+  }
+  const informer = createInformer(client, pods, { clock: ioClock, logger: silentLogger });
+  let next = 0;
+  const handle = async (pod: DeepReadonly<Pod>) => {
+    const { name = "", namespace = "", uid = "" } = pod.metadata;
+    if (pod.metadata.deletionTimestamp) {
+      await client.delete(pods, name, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
+    } else if (!pod.spec?.nodeName) {
+      const terms =
+        pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
+      const pinned = terms[0]?.matchFields?.[0]?.values?.[0];
+      const target = { kind: "Node", apiVersion: "v1", name: pinned ?? names[next++ % names.length]! };
+      const binding = { apiVersion: "v1", kind: "Binding", metadata: { name, namespace }, target };
+      await client.createSubresource(pods, name, "binding", binding, { namespace });
+    } else if (pod.status?.phase === "Pending") {
+      const body = { metadata: { uid }, status: status(pod) };
+      await client.patch(pods, name, { type: "merge", body }, { namespace, subresource: "status" });
+    }
+  };
+  const seen = (pod: DeepReadonly<Pod>) => {
+    handle(pod).catch((error) => {
+      // The pod has moved on meanwhile; its next state comes as another event.
+      if (!(error instanceof StatusError && (error.code === 404 || error.code === 409))) {
+        console.error(`hollow node: ${keyOf(pod as Pod)}: ${error.message}`);
+      }
+    });
+  };
+  informer.on({ add: seen, update: seen });
+  void informer.start(signal);
+  await informer.synced(signal);
+}
+
+let addresses = 0;
+
+function runningStatus(): Pod["status"] {
+  const number = ++addresses;
+  const ip = `10.42.${Math.floor(number / 250) % 250}.${(number % 250) + 1}`;
+  const at = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  const condition = (type: string) => ({ type, status: "True", lastTransitionTime: at });
+  return {
+    phase: "Running",
+    podIP: ip,
+    podIPs: [{ ip }],
+    startTime: at,
+    conditions: [condition("Ready"), condition("ContainersReady"), condition("Initialized"), condition("PodScheduled")],
+  };
+}
