@@ -2,6 +2,7 @@
 import { randomInt } from "node:crypto";
 import type { Duplex } from "node:stream";
 import type { ResourceFacts } from "../api/resource.ts";
+import { builtInSchema } from "../api/schemas.ts";
 import { JsonError } from "../machinery/json.ts";
 import {
   badRequest,
@@ -15,7 +16,7 @@ import {
 import { forbiddenError } from "./authorization/forbidden-error.ts";
 import { managerOf, readDeleteParameters, readListParameters, readWriteParameters } from "./call-options.ts";
 import { type Call, type Core, groupResource, toStatusError } from "./core.ts";
-import { mediaTypeOf, parseBody, parseYaml, readBody } from "./http/body.ts";
+import { mediaTypeOf, parseBody, parseYaml, readBody, type SchemaFor } from "./http/body.ts";
 import { encodeItem, encodeList, parseIncludeObject, type View } from "./http/encode.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { negotiate } from "./http/negotiate.ts";
@@ -328,7 +329,9 @@ export class Handler {
   async #deleteOptions({ request, url }: Exchange) {
     const bytes = await readBody(request);
     if (bytes.length === 0) return readDeleteParameters(undefined, url.searchParams);
-    const body = await parseBody(bytes, mediaTypeOf(request.headers["content-type"]), "DeleteOptions", {});
+    const body = await parseBody(bytes, mediaTypeOf(request.headers["content-type"]), "DeleteOptions", {}, () =>
+      builtInSchema("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
+    );
     if (typeof body !== "object" || body === null || Array.isArray(body)) {
       throw badRequest("the object provided is unrecognized (must be of type DeleteOptions)");
     }
@@ -371,7 +374,13 @@ export class Handler {
     const bytes = await readBody(request);
     const options = fieldValidation === "Ignore" ? {} : { onDuplicate };
     const kind = call.subresource === "scale" ? "Scale" : call.facts.kind;
-    const value = await parseBody(bytes, mediaTypeOf(request.headers["content-type"]), kind, options);
+    const value = await parseBody(
+      bytes,
+      mediaTypeOf(request.headers["content-type"]),
+      kind,
+      options,
+      schemasOf(call.facts, call.subresource),
+    );
     return { value, findings, fieldValidation };
   }
 
@@ -389,7 +398,13 @@ export class Handler {
     const parameters = readWriteParameters(url.searchParams, "CreateOptions");
     const bytes = await readBody(request);
     const kind = (info.subresource && facts.subresources[info.subresource]?.kind) || facts.kind;
-    const value = await parseBody(bytes, mediaTypeOf(request.headers["content-type"]), kind, {});
+    const value = await parseBody(
+      bytes,
+      mediaTypeOf(request.headers["content-type"]),
+      kind,
+      {},
+      schemasOf(facts, info.subresource),
+    );
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       throw badRequest(`the object provided is unrecognized (must be of type ${kind})`);
     }
@@ -449,6 +464,23 @@ export class Handler {
       this.#options.signal.removeEventListener("abort", onGone);
     }
   }
+}
+
+/** Types that stand in protobuf bodies of subresources; the others send the resource's own kind. */
+const subresourceSchemas: Readonly<Record<string, string>> = {
+  Scale: "io.k8s.api.autoscaling.v1.Scale",
+  Eviction: "io.k8s.api.policy.v1.Eviction",
+  Binding: "io.k8s.api.core.v1.Binding",
+  TokenRequest: "io.k8s.api.authentication.v1.TokenRequest",
+};
+
+/** How protobuf bodies of a resource are read; custom resources have no protobuf. */
+function schemasOf(facts: ResourceFacts, subresource: string | undefined): SchemaFor | undefined {
+  if (facts.custom) return undefined;
+  return (_apiVersion, kind) => {
+    const other = subresource && Object.hasOwn(subresourceSchemas, kind) ? subresourceSchemas[kind] : undefined;
+    return other ? builtInSchema(other) : facts.schema;
+  };
 }
 
 interface Exchange {

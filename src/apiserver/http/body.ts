@@ -1,9 +1,16 @@
 import { type ParseOptions, parseJson } from "../../machinery/json.ts";
+import type { Schema } from "../../machinery/schema.ts";
 import { badRequest, requestEntityTooLarge, unsupportedMediaType } from "../../machinery/status.ts";
+import { decodeKubernetesProtobuf } from "./kubernetes-protobuf.ts";
 import type { Incoming } from "./messages.ts";
 
 /** kube-apiserver's limit for request bodies. */
 export const bodyMaxBytes = 3 * 1024 * 1024;
+
+export const protobufType = "application/vnd.kubernetes.protobuf";
+
+/** The schema that a protobuf body of a kind is read by. Throws for a kind that cannot stand here. */
+export type SchemaFor = (apiVersion: string, kind: string) => Schema;
 
 /** Reads the whole body. Throws 413 beyond {@link bodyMaxBytes}, 400 when it breaks off. */
 export function readBody(request: Incoming): Promise<Buffer> {
@@ -56,13 +63,17 @@ export async function parseBody(
   mediaType: string,
   expectedKind: string,
   options: ParseOptions,
+  schemaFor: SchemaFor | undefined,
 ): Promise<unknown> {
-  if (mediaType !== "" && mediaType !== "application/json" && mediaType !== "application/yaml") {
+  const types = ["application/json", "application/yaml", ...(schemaFor ? [protobufType] : [])];
+  if (mediaType !== "" && !types.includes(mediaType)) {
+    const list = types.join(", ");
     throw unsupportedMediaType(
-      "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+      `the body of the request was in an unknown format - accepted media types include: ${list}`,
     );
   }
   try {
+    if (mediaType === protobufType) return decodeKubernetesProtobuf(body, schemaFor!);
     return mediaType === "application/yaml" ? await parseYaml(body, options) : parseJson(body, options);
   } catch (error) {
     const why = (error as Error).message;
