@@ -84,6 +84,7 @@ export class PodWorker {
   #wake: (() => void) | undefined;
   /** Aborts what takes long and is in the way of an end: pulls, hooks, waits. */
   #interrupt = new AbortController();
+  readonly #watchers = new Set<() => void>();
   #syncFailures = 0;
   #admitted = false;
 
@@ -147,6 +148,24 @@ export class PodWorker {
     this.#wake?.();
   }
 
+  /** Resolves when this container is seen not to run, or the signal aborts. */
+  containerEnded(id: string, signal: AbortSignal): Promise<void> {
+    const runs = () =>
+      !this.#finished &&
+      this.#observed.containers.some((container) => container.id === id && container.state === "running");
+    return new Promise((resolve) => {
+      const check = () => {
+        if (runs() && !signal.aborted) return;
+        this.#watchers.delete(check);
+        signal.removeEventListener("abort", check);
+        resolve();
+      };
+      this.#watchers.add(check);
+      signal.addEventListener("abort", check, { once: true });
+      check();
+    });
+  }
+
   /** Stops working on the pod; its containers stay. */
   stop(): void {
     this.#finished = true;
@@ -168,6 +187,7 @@ export class PodWorker {
       try {
         nextAtMs = await this.#sync();
         this.#syncFailures = 0;
+        for (const check of this.#watchers) check();
       } catch (error) {
         if (this.#finished) return;
         const delayMs = Math.min(120_000, 500 * 2 ** this.#syncFailures++);
@@ -475,7 +495,7 @@ export class PodWorker {
         nowMs + firstBackoffMs,
       );
     }
-    report("Normal", "Created", `Container created`);
+    report("Normal", "Created", `Created container: ${name}`);
     if (attempt > 0) this.#raiseBackoff(name);
     try {
       await cri.startContainer(containerId);
@@ -488,7 +508,7 @@ export class PodWorker {
     }
     this.#waiting.delete(name);
     this.#retryAtMs.delete(name);
-    report("Normal", "Started", `Container started`);
+    report("Normal", "Started", `Started container ${name}`);
     void this.#linkLog(pod, container, containerId, attempt).catch(() => {});
 
     const hook = container.lifecycle?.postStart;
@@ -571,7 +591,7 @@ export class PodWorker {
   #graceSeconds(): number {
     const { deletionGracePeriodSeconds: asked } = this.#pod.metadata;
     if (asked !== undefined) return Math.max(1, asked);
-    return this.#gone ? 1 : Math.max(1, this.#pod.spec!.terminationGracePeriodSeconds ?? 30);
+    return Math.max(1, this.#pod.spec!.terminationGracePeriodSeconds ?? 30);
   }
 
   async #killContainer(
@@ -585,7 +605,9 @@ export class PodWorker {
     const hook = container?.lifecycle?.preStop;
     let leftSeconds = graceSeconds;
     if (hook && container && graceSeconds > 0) {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(graceSeconds * 1000)]);
+      const overdue = new AbortController();
+      const timer = ioClock.after(graceSeconds * 1000, () => overdue.abort());
+      const limit = AbortSignal.any([signal, overdue.signal]);
       const target = { containerId: observed.id, container, podIp: this.#podIps()[0] ?? "" };
       const { ok, output } = await runHandler(hook, target, {
         cri,
@@ -593,6 +615,7 @@ export class PodWorker {
         timeoutMs: Number.POSITIVE_INFINITY,
         signal: limit,
       });
+      timer.cancel();
       if (!ok && !signal.aborted)
         this.#event("Warning", "FailedPreStopHook", `PreStopHook failed: ${output}`, container.name);
       leftSeconds = Math.max(leastGraceSeconds, Math.ceil(graceSeconds - (ioClock.now() - startedMs) / 1000));

@@ -42,8 +42,11 @@ export class StatusWriter {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #pending = new Map<string, Pending>();
+  readonly #standIn: (pod: Pod) => Pod | undefined;
 
-  constructor(options: { client: Client; clock: Clock; logger: Logger }) {
+  /** `standIn` gives the object in the API that shows this pod, when it is another one (a static pod's mirror). */
+  constructor(options: { client: Client; clock: Clock; logger: Logger; standIn?: (pod: Pod) => Pod | undefined }) {
+    this.#standIn = options.standIn ?? ((pod) => pod);
     this.#client = options.client;
     this.#clock = options.clock;
     this.#logger = options.logger;
@@ -82,7 +85,9 @@ export class StatusWriter {
     let delayMs = retryFirstMs;
     let base: Pod | undefined;
     while (this.#pending.get(uid) === entry) {
-      const { pod, status } = entry;
+      const { status } = entry;
+      const pod = this.#standIn(entry.pod);
+      if (!pod) return;
       const { name = "", namespace = "" } = pod.metadata;
       base ??= entry.written && newer(entry.written, pod) ? entry.written : pod;
       const foreign = (base.status?.conditions ?? []).filter(({ type }) => !ownConditions.has(type));
@@ -93,7 +98,7 @@ export class StatusWriter {
       const patch = statusPatch(base.status, wanted);
       if (Object.keys(patch).length === 0) return;
       try {
-        const body = { metadata: { uid, resourceVersion: base.metadata.resourceVersion }, status: patch };
+        const body = { metadata: { uid: uidOf(pod), resourceVersion: base.metadata.resourceVersion }, status: patch };
         const options = { namespace, subresource: "status" };
         entry.written = await this.#client.patch(pods, name, { type: "merge", body }, options);
         base = undefined;
@@ -105,7 +110,7 @@ export class StatusWriter {
           // Somebody else wrote the pod meanwhile: the same on top of theirs.
           try {
             const fresh = await this.#client.get(pods, name, { namespace });
-            if (uidOf(fresh) !== uid) return;
+            if (uidOf(fresh) !== uidOf(pod)) return;
             base = fresh;
             continue;
           } catch (again) {
