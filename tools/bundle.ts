@@ -4,7 +4,8 @@
  *
  * `node tools/bundle.ts` runs it by hand.
  */
-import { copyFileSync, existsSync, globSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { isBuiltin } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
@@ -29,6 +30,44 @@ const sqliteAddon: Plugin = {
     build.onResolve({ filter: /\.node$/ }, ({ path }) => ({ path, external: true }));
   },
 };
+
+/**
+ * A CommonJS package that is imported when it is needed would arrive as a default export only; Node gives it its names.
+ * They are looked up here and written out, so that the bundle behaves as the sources do.
+ */
+const lazyCommonJs: Plugin = {
+  name: "lazy-commonjs",
+  setup(build) {
+    build.onResolve({ filter: /^[^./]/ }, async ({ path, kind, resolveDir, pluginData }) => {
+      if (kind !== "dynamic-import" || isBuiltin(path) || pluginData === lazyCommonJs) return undefined;
+      const found = await build.resolve(path, { kind: "require-call", resolveDir, pluginData: lazyCommonJs });
+      const asImport = await build.resolve(path, { kind, resolveDir, pluginData: lazyCommonJs });
+      // Where both forms are the same file, and it is no module, there is only CommonJS.
+      if (asImport.path !== found.path || isModule(found.path)) return asImport;
+      return { path, namespace: "lazy-commonjs", pluginData: { resolveDir } };
+    });
+    build.onLoad({ filter: /.*/, namespace: "lazy-commonjs" }, async ({ path, pluginData }) => {
+      const names = Object.keys(await import(path)).filter(
+        (name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default",
+      );
+      return {
+        contents: `import all from ${JSON.stringify(path)};\nexport default all;\nexport const { ${names.join(", ")} } = all;`,
+        resolveDir: pluginData.resolveDir,
+      };
+    });
+  },
+};
+
+/** Whether a JavaScript file is an ES module: by its ending, or by the package that it is in. */
+function isModule(path: string): boolean {
+  if (path.endsWith(".mjs")) return true;
+  if (path.endsWith(".cjs")) return false;
+  for (let directory = dirname(path); directory !== dirname(directory); directory = dirname(directory)) {
+    const description = join(directory, "package.json");
+    if (existsSync(description)) return JSON.parse(readFileSync(description, "utf8")).type === "module";
+  }
+  return false;
+}
 
 /** The Docker client's two heaviest parts, for Docker over ssh and for building images, which k3ts does not use. */
 const lightDocker: Plugin = {
@@ -68,7 +107,7 @@ export async function bundle(): Promise<void> {
     // Names of classes are part of what is logged and compared.
     keepNames: true,
     legalComments: "none",
-    plugins: [sqliteAddon, lightDocker],
+    plugins: [sqliteAddon, lightDocker, lazyCommonJs],
     banner: {
       js: 'import { createRequire as k3tsCreateRequire } from "node:module"; const require = k3tsCreateRequire(import.meta.url);',
     },

@@ -3,7 +3,7 @@
  * label fits is not built again.
  */
 import { createHash } from "node:crypto";
-import { existsSync, globSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, globSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ListrTask } from "listr2";
@@ -194,7 +194,7 @@ async function savePause(built: boolean): Promise<void> {
   mkdirSync(directory, { recursive: true });
   await run("docker", ["save", "-o", archive, ...pauseNames]);
   // The engine keeps what it saves for itself; every node may read it.
-  writeFileSync(archive, readFileSync(archive), { mode: 0o644 });
+  chmodSync(archive, 0o644);
 }
 
 if (import.meta.main) await runTasks(imageTasks());
