@@ -1,0 +1,54 @@
+import type { Rbac } from "../authorization/rbac.ts";
+import type { AdmissionPlugin, ServerContext } from "../request.ts";
+import { certificateApproval } from "./certificate-approval.ts";
+import { defaultIngressClass, defaultStorageClass } from "./default-classes.ts";
+import { defaultTolerationSeconds } from "./default-tolerations.ts";
+import { namespaceLifecycle } from "./namespace-lifecycle.ts";
+import { nodeRestriction } from "./node-restriction.ts";
+import { podSecurity } from "./pod-security.ts";
+import { priority } from "./priority.ts";
+import { roleEscalation } from "./role-escalation.ts";
+import { runtimeClass } from "./runtime-class.ts";
+import { serviceAccountAdmission } from "./service-account.ts";
+import { serviceAllocation } from "./service-allocation.ts";
+import { taintNodesByCondition } from "./taint-nodes.ts";
+
+export interface AdmissionOptions {
+  readonly context: ServerContext;
+  readonly rbac: Rbac;
+  /** One range, or one a family separated by a comma, the default one first. */
+  readonly serviceCidr: string;
+  readonly nodePortRange: { readonly from: number; readonly to: number };
+  /** Ends what the plugins follow. */
+  readonly signal?: AbortSignal;
+}
+
+/** All admission plugins, in the order in which they run. */
+export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
+  const { context, rbac } = options;
+  const { client, authorize, clusterClock: clock, logger } = context;
+  const signal = options.signal ?? new AbortController().signal;
+  return [
+    namespaceLifecycle(client),
+    serviceAccountAdmission(client),
+    nodeRestriction(client),
+    taintNodesByCondition,
+    priority(client),
+    defaultTolerationSeconds,
+    // After what adds to pods, before what counts them.
+    runtimeClass(client),
+    defaultStorageClass(client),
+    defaultIngressClass(client),
+    podSecurity,
+    certificateApproval(authorize),
+    roleEscalation({ authorize, rbac }),
+    serviceAllocation({
+      client,
+      serviceCidrs: options.serviceCidr.split(",").map((text) => text.trim()),
+      nodePortRange: options.nodePortRange,
+      clock,
+      logger,
+      signal,
+    }),
+  ];
+}
