@@ -7,7 +7,7 @@ export interface ContainerdSettings {
   readonly stateDir: string;
   readonly socketPath: string;
   readonly cniConfDir: string;
-  readonly cniBinDir: string;
+  readonly cniBinDirs: readonly string[];
   readonly certsDir: string;
   readonly snapshotter: string;
   readonly pauseImage: string;
@@ -67,7 +67,7 @@ disabled_plugins = [${disabledPlugins.map(quote).join(", ")}]
   restrict_oom_score_adj = ${settings.restrictOomScoreAdj}
 
 [plugins.'io.containerd.cri.v1.runtime'.cni]
-  bin_dirs = [${quote(settings.cniBinDir)}]
+  bin_dirs = [${settings.cniBinDirs.map(quote).join(", ")}]
   conf_dir = ${quote(settings.cniConfDir)}
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd]

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, existsSync, openSync } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { connect } from "node:http2";
 import { createConnection } from "node:net";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { type Clock, ioClock } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { applyConfigTemplate, renderContainerdConfig } from "./containerd-config.ts";
 import { type Cri, createCri } from "./cri.ts";
+import { importImages } from "./image-import.ts";
 import { readRegistries, registryAuths, renderHosts, writeHosts } from "./registries.ts";
 
 export interface ContainerdOptions {
@@ -41,6 +42,8 @@ export interface Containerd {
   stop(): void;
 }
 
+/** Where distributions and network add-ons put CNI plugins. */
+const usualCniDirs = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
 const startTimeoutMs = 60_000;
 const largestLogBytes = 50 * 1024 * 1024;
 const overlayMagic = 0x794c7630;
@@ -106,7 +109,9 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
     socketPath,
     certsDir,
     cniConfDir: options.cniConfDir,
-    cniBinDir: options.cniBinDir,
+    cniBinDirs: [options.cniBinDir, ...usualCniDirs].filter(
+      (path, index, all) => all.indexOf(path) === index && existsSync(path),
+    ),
     snapshotter: await chooseSnapshotter(options.snapshotter, rootDir, logger),
     pauseImage: options.pauseImage,
     restrictOomScoreAdj: !hasCapability(await readFile("/proc/self/status", "utf8"), capSysResource),
@@ -169,6 +174,13 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   };
 
   await bringUp();
+  await importImages({
+    directories: [...(options.imageDirs ?? []), join(dataDir, "images")],
+    statePath: join(rootDir, "imported-images.json"),
+    socketPath,
+    cri,
+    logger,
+  });
   const supervise = async (): Promise<void> => {
     let failures = 0;
     while (!signal.aborted) {
@@ -226,21 +238,4 @@ function connectionEnd(socketPath: string, signal: AbortSignal): Promise<void> {
     session.on("goaway", end);
     signal.addEventListener("abort", end, { once: true });
   });
-}
-
-/** Whether the file starts like a tar archive or one of the compressions that `ctr` unpacks; for clear errors. */
-export async function archiveKind(path: string): Promise<"plain" | "gzip" | "zstd" | "bzip2" | "lz4" | "other"> {
-  const file = await open(path);
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(262), 0, 262, 0);
-    const head = buffer.subarray(0, bytesRead);
-    if (head.subarray(257, 262).toString() === "ustar") return "plain";
-    if (head.readUInt16BE(0) === 0x1f8b) return "gzip";
-    const magic = head.readUInt32LE(0);
-    if (magic === 0xfd2fb528) return "zstd";
-    if (magic === 0x184d2204) return "lz4";
-    return head.subarray(0, 3).toString() === "BZh" ? "bzip2" : "other";
-  } finally {
-    await file.close();
-  }
 }

@@ -1,8 +1,7 @@
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { open, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "../../machinery/log.ts";
 import { run } from "../host/command.ts";
-import { archiveKind } from "./containerd.ts";
 import type { Cri } from "./cri.ts";
 
 export interface ImageImportOptions {
@@ -111,4 +110,21 @@ async function pullList(path: string, { cri, logger }: ImageImportOptions): Prom
     logger.info(`Imported ${image}`);
   }
   return images;
+}
+
+/** Whether the file starts like a tar archive or one of the compressions that `ctr` unpacks; for clear errors. */
+export async function archiveKind(path: string): Promise<"plain" | "gzip" | "zstd" | "bzip2" | "lz4" | "other"> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(262), 0, 262, 0);
+    const head = buffer.subarray(0, bytesRead);
+    if (head.subarray(257, 262).toString() === "ustar") return "plain";
+    if (head.readUInt16BE(0) === 0x1f8b) return "gzip";
+    const magic = head.readUInt32LE(0);
+    if (magic === 0xfd2fb528) return "zstd";
+    if (magic === 0x184d2204) return "lz4";
+    return head.subarray(0, 3).toString() === "BZh" ? "bzip2" : "other";
+  } finally {
+    await file.close();
+  }
 }

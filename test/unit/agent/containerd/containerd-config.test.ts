@@ -7,7 +7,7 @@ const settings = {
   stateDir: "/run/k3s/containerd",
   socketPath: "/run/k3s/containerd/containerd.sock",
   cniConfDir: "/var/lib/rancher/k3s/agent/etc/cni/net.d",
-  cniBinDir: "/usr/libexec/cni",
+  cniBinDirs: ["/usr/libexec/cni"],
   certsDir: "/certs.d",
   snapshotter: "native",
   pauseImage: "rancher/mirrored-pause:3.6",
