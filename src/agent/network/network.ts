@@ -1,6 +1,6 @@
 import { type Node, nodes } from "../../api/generated/core-v1.ts";
 import type { Client } from "../../client/client.ts";
-import { createInformer, type Informer } from "../../client/informer.ts";
+import type { Informer } from "../../client/informer.ts";
 import { parseCidr } from "../../machinery/cidr.ts";
 import type { Clock } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
@@ -12,6 +12,7 @@ import { ensureDevices, findUplink, podMtu, type Uplink } from "./devices.ts";
 import { type Backend, type NetworkPeer, networkAnnotations, peerOf, podCidrOf } from "./flannel-annotations.ts";
 import { setKernelParameters } from "./kernel-parameters.ts";
 import { networkTable, renderMasquerade } from "./masquerade.ts";
+import { followNodes } from "./node-informer.ts";
 import { diffOverlay, macOf, planOverlay, routeProtocol, vxlanDevice } from "./overlay.ts";
 
 export interface NetworkOptions {
@@ -79,34 +80,6 @@ export async function startNetwork(options: NetworkOptions): Promise<Network | u
   await options.usable?.(signal);
   logger.info("Node controller sync successful");
   return ready;
-}
-
-function followNodes({ client, clock, logger, signal }: NetworkOptions): Informer<Node> {
-  const informer = createInformer(client, nodes, { clock, logger, transform: networkPartOf });
-  void informer.start(signal);
-  return informer;
-}
-
-/** Nodes carry long lists of images; of all that, the network needs little. */
-function networkPartOf({ metadata, spec, status }: Node): Node {
-  const { name, uid, resourceVersion, annotations } = metadata;
-  return {
-    metadata: {
-      ...(name ? { name } : {}),
-      ...(uid ? { uid } : {}),
-      ...(resourceVersion ? { resourceVersion } : {}),
-      ...(annotations ? { annotations } : {}),
-    },
-    ...(spec
-      ? {
-          spec: {
-            ...(spec.podCIDR ? { podCIDR: spec.podCIDR } : {}),
-            ...(spec.podCIDRs ? { podCIDRs: spec.podCIDRs } : {}),
-          },
-        }
-      : {}),
-    ...(status?.addresses ? { status: { addresses: status.addresses } } : {}),
-  };
 }
 
 function waitForPodCidr(informer: Informer<Node>, nodeName: string, signal: AbortSignal): Promise<string> {

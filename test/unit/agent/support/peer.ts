@@ -27,6 +27,11 @@ export class Peer {
     return this.#request({ kind: "udp", host, port, localPort });
   }
 
+  /** What a resolver finds; for "PTR" the name is an address. Rejects with an error whose message is the code. */
+  async dns(server: string, name: string, type: string): Promise<unknown> {
+    return JSON.parse(await this.#request({ kind: "dns", server, name, type }));
+  }
+
   /** Who answered in `count` connections, and from which address it saw them come: "name source" → times. */
   async sample(count: number, host: string, port: number): Promise<Map<string, number>> {
     const seen = new Map<string, number>();

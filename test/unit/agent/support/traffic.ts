@@ -2,11 +2,14 @@
  * Runs inside a network namespace and makes traffic: serves TCP and UDP, answering with its name and the address that
  * it saw, and asks others.
  */
+
 import { createSocket, type Socket } from "node:dgram";
+import { Resolver } from "node:dns/promises";
 import { connect, createServer } from "node:net";
 
 export type TrafficRequest =
   | { id: number; kind: "serve"; name: string; port: number }
+  | { id: number; kind: "dns"; server: string; name: string; type: string }
   | { id: number; kind: "tcp" | "udp"; host: string; port: number; localAddress?: string; localPort?: number };
 
 const timeoutMs = 1000;
@@ -22,8 +25,15 @@ process.on("message", async (request: TrafficRequest) => {
 });
 
 async function handle(request: TrafficRequest): Promise<string> {
+  if (request.kind === "dns") return JSON.stringify(await askDns(request));
   if (request.kind === "serve") return serve(request.name, request.port);
   return request.kind === "tcp" ? askTcp(request) : askUdp(request);
+}
+
+async function askDns({ server, name, type }: { server: string; name: string; type: string }): Promise<unknown> {
+  const resolver = new Resolver({ timeout: 2000, tries: 1 });
+  resolver.setServers([server]);
+  return type === "PTR" ? resolver.reverse(name) : resolver.resolve(name, type);
 }
 
 async function serve(name: string, port: number): Promise<string> {
