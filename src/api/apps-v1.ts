@@ -14,6 +14,14 @@ import {
 import { type KindEntry, kind } from "./kind-facts.ts";
 import { defaultPodTemplate } from "./pod/defaults.ts";
 import { copyLabels } from "./strategy.ts";
+import {
+  validateDaemonSet,
+  validateDeployment,
+  validateReplicaSet,
+  validateSelectorUpdate,
+  validateStatefulSet,
+  validateStatefulSetUpdate,
+} from "./validation/workloads.ts";
 
 export const appsV1: readonly KindEntry[] = [
   kind(deployments, {
@@ -29,6 +37,8 @@ export const appsV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      validate: validateDeployment,
+      validateUpdate: validateSelectorUpdate,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.replicas ??= 1;
@@ -60,6 +70,8 @@ export const appsV1: readonly KindEntry[] = [
     selectableFields: { "status.replicas": ({ status }) => String(status?.replicas ?? 0) },
     strategy: {
       generation: true,
+      validate: validateReplicaSet,
+      validateUpdate: validateSelectorUpdate,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.replicas ??= 1;
@@ -83,6 +95,8 @@ export const appsV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      validate: validateDaemonSet,
+      validateUpdate: validateSelectorUpdate,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.updateStrategy ??= {};
@@ -107,6 +121,8 @@ export const appsV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      validate: validateStatefulSet,
+      validateUpdate: validateStatefulSetUpdate,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.podManagementPolicy ||= "OrderedReady";

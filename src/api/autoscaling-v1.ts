@@ -4,6 +4,7 @@ import { autoscalerColumns } from "./autoscaling-v2.ts";
 import { type HorizontalPodAutoscaler, horizontalPodAutoscalers } from "./generated/autoscaling-v1.ts";
 import type { HorizontalPodAutoscaler as AutoscalerV2 } from "./generated/autoscaling-v2.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateAutoscaler } from "./validation/others.ts";
 
 export const autoscalingV1: readonly KindEntry[] = [
   kind(horizontalPodAutoscalers, {
@@ -19,6 +20,7 @@ export const autoscalingV1: readonly KindEntry[] = [
       value: (object, nowMs) => column.value(fromV1(object), nowMs),
     })),
     strategy: {
+      validate: (object) => validateAutoscaler(fromV1(object)),
       applyDefaults({ spec }) {
         if (spec) spec.minReplicas ??= 1;
       },

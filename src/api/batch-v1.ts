@@ -3,6 +3,7 @@ import { age, ageColumn, containerColumns, humanDuration, integer, none, selecto
 import { type CronJob, cronJobs, type Job, type JobSpec, jobs } from "./generated/batch-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
 import { defaultPodTemplate } from "./pod/defaults.ts";
+import { validateCronJob, validateJob, validateJobUpdate } from "./validation/batch.ts";
 
 const maxInt32 = 2_147_483_647;
 
@@ -87,6 +88,8 @@ export const batchV1: readonly KindEntry[] = [
         const labels = job.spec.template?.metadata?.labels;
         if (labels && Object.keys(job.metadata.labels ?? {}).length === 0) job.metadata.labels = { ...labels };
       },
+      validate: validateJob,
+      validateUpdate: validateJobUpdate,
       prepareForCreate: generateSelector,
     },
   }),
@@ -111,6 +114,7 @@ export const batchV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      validate: validateCronJob,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.concurrencyPolicy ||= "Allow";

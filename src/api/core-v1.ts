@@ -39,6 +39,19 @@ import { podStrategy } from "./pod/strategy.ts";
 import { serviceColumns } from "./service/columns.ts";
 import { serviceStrategy } from "./service/strategy.ts";
 import { copyField } from "./strategy.ts";
+import {
+  namespaceName,
+  validateClaim,
+  validateClaimUpdate,
+  validateConfigMap,
+  validateConfigMapUpdate,
+  validateNamespace,
+  validateNode,
+  validateNodeUpdate,
+  validateSecret,
+  validateSecretUpdate,
+  validateVolume,
+} from "./validation/core.ts";
 
 const podOptions = (name: string, verbs: readonly ("get" | "create")[] = ["create", "get"]) => ({
   verbs,
@@ -154,6 +167,8 @@ export const coreV1: readonly KindEntry[] = [
     selectableFields: { "spec.unschedulable": ({ spec }) => String(spec?.unschedulable ?? false) },
     strategy: {
       statusOnCreate: true,
+      validate: validateNode,
+      validateUpdate: validateNodeUpdate,
       applyDefaults({ status }) {
         if (status?.capacity && !status.allocatable) status.allocatable = { ...status.capacity };
       },
@@ -202,6 +217,7 @@ export const coreV1: readonly KindEntry[] = [
       ),
       ageColumn,
     ],
+    strategy: { validate: validateConfigMap, validateUpdate: validateConfigMapUpdate },
   }),
   kind(secrets, {
     columns: [
@@ -211,6 +227,8 @@ export const coreV1: readonly KindEntry[] = [
     ],
     selectableFields: { type: (secret) => secret.type ?? "" },
     strategy: {
+      validate: validateSecret,
+      validateUpdate: validateSecretUpdate,
       applyDefaults(secret) {
         // stringData is for writing only: it becomes data.
         for (const [key, value] of Object.entries(secret.stringData ?? {})) {
@@ -228,6 +246,8 @@ export const coreV1: readonly KindEntry[] = [
     columns: [text("Status", ({ status }) => status?.phase ?? ""), ageColumn],
     selectableFields: { "status.phase": ({ status }) => status?.phase ?? "" },
     strategy: {
+      validateName: namespaceName,
+      validate: validateNamespace,
       applyDefaults({ metadata }) {
         if (metadata.name) metadata.labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
       },
@@ -294,6 +314,7 @@ export const coreV1: readonly KindEntry[] = [
         spec.volumeMode ??= "Filesystem";
         if (spec.hostPath) spec.hostPath.type ??= "";
       },
+      validate: validateVolume,
       prepareForCreate(volume) {
         volume.status = { phase: "Pending" };
       },
@@ -317,6 +338,8 @@ export const coreV1: readonly KindEntry[] = [
       applyDefaults({ spec }) {
         if (spec) spec.volumeMode ??= "Filesystem";
       },
+      validate: validateClaim,
+      validateUpdate: validateClaimUpdate,
       prepareForCreate(claim) {
         claim.status = { phase: "Pending" };
         normalizeDataSource(claim.spec ?? {});

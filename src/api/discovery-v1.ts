@@ -1,6 +1,7 @@
 import { ageColumn, firstThree, text } from "./columns.ts";
 import { endpointSlices } from "./generated/discovery-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateEndpointSlice, validateEndpointSliceUpdate } from "./validation/others.ts";
 
 /** "<unset>" where there is nothing to list, as for slices only. */
 function list(entries: readonly string[]): string {
@@ -17,6 +18,8 @@ export const discoveryV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      validate: validateEndpointSlice,
+      validateUpdate: validateEndpointSliceUpdate,
       // Labels too: they say whose slice it is.
       counted: ({ endpoints, ports, addressType, metadata }) => [endpoints, ports, addressType, metadata.labels ?? {}],
       applyDefaults({ ports }) {

@@ -8,6 +8,7 @@ import {
   serviceCIDRs,
 } from "./generated/networking-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateIngress, validateNetworkPolicy } from "./validation/others.ts";
 
 function hosts({ spec }: Ingress): string {
   const rules = spec?.rules ?? [];
@@ -32,7 +33,7 @@ export const networkingV1: readonly KindEntry[] = [
       text("Ports", ({ spec }) => (spec?.tls?.length ? "80, 443" : "80")),
       ageColumn,
     ],
-    strategy: { generation: true },
+    strategy: { generation: true, validate: validateIngress },
   }),
   kind(ingressClasses, {
     columns: [
@@ -63,6 +64,7 @@ export const networkingV1: readonly KindEntry[] = [
     columns: [text("Pod-Selector", ({ spec }) => formatSelector(spec?.podSelector ?? {})), ageColumn],
     strategy: {
       generation: true,
+      validate: validateNetworkPolicy,
       applyDefaults({ spec }) {
         if (!spec) return;
         if (!spec.policyTypes?.length) spec.policyTypes = spec.egress?.length ? ["Ingress", "Egress"] : ["Ingress"];

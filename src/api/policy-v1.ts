@@ -1,6 +1,7 @@
 import { ageColumn, integer, text } from "./columns.ts";
 import { podDisruptionBudgets } from "./generated/policy-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateDisruptionBudget } from "./validation/others.ts";
 
 export const policyV1: readonly KindEntry[] = [
   kind(podDisruptionBudgets, {
@@ -11,6 +12,6 @@ export const policyV1: readonly KindEntry[] = [
       integer("Allowed Disruptions", ({ status }) => status?.disruptionsAllowed),
       ageColumn,
     ],
-    strategy: { generation: true, allowUnconditionalUpdate: false },
+    strategy: { validate: validateDisruptionBudget, generation: true, allowUnconditionalUpdate: false },
   }),
 ];

@@ -10,6 +10,7 @@ import {
   type Subject,
 } from "./generated/rbac-v1.ts";
 import { type KindColumn, type KindEntry, kind } from "./kind-facts.ts";
+import { validateBinding, validateBindingUpdate, validateClusterRole, validateRole } from "./validation/rbac.ts";
 
 interface Binding {
   roleRef: RoleRef;
@@ -46,9 +47,18 @@ function defaultBinding(binding: Binding): void {
 /** RBAC names may hold what a path segment may: "system:node". */
 const common = { validateName: pathSegmentName, allowCreateOnUpdate: true };
 
+function bindingStrategy(namespaced: boolean) {
+  return {
+    ...common,
+    applyDefaults: defaultBinding,
+    validate: validateBinding(namespaced),
+    validateUpdate: validateBindingUpdate,
+  };
+}
+
 export const rbacV1: readonly KindEntry[] = [
-  kind(roles, { strategy: common }),
-  kind(clusterRoles, { strategy: common }),
-  kind(roleBindings, { columns: bindingColumns(), strategy: { ...common, applyDefaults: defaultBinding } }),
-  kind(clusterRoleBindings, { columns: bindingColumns(), strategy: { ...common, applyDefaults: defaultBinding } }),
+  kind(roles, { strategy: { ...common, validate: validateRole } }),
+  kind(clusterRoles, { strategy: { ...common, validate: validateClusterRole } }),
+  kind(roleBindings, { columns: bindingColumns(), strategy: bindingStrategy(true) }),
+  kind(clusterRoleBindings, { columns: bindingColumns(), strategy: bindingStrategy(false) }),
 ];

@@ -1,6 +1,7 @@
 import { ageColumn, boolean, integer, wide } from "./columns.ts";
 import { priorityClasses } from "./generated/scheduling-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validatePriorityClass, validatePriorityClassUpdate } from "./validation/others.ts";
 
 export const schedulingV1: readonly KindEntry[] = [
   kind(priorityClasses, {
@@ -15,6 +16,8 @@ export const schedulingV1: readonly KindEntry[] = [
       // Starts at 1 and stays: what it would count cannot change.
       generation: true,
       counted: () => undefined,
+      validate: validatePriorityClass,
+      validateUpdate: validatePriorityClassUpdate,
       applyDefaults(priorityClass) {
         priorityClass.preemptionPolicy ??= "PreemptLowerPriority";
       },

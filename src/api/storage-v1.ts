@@ -8,6 +8,7 @@ import {
   volumeAttributesClasses,
 } from "./generated/storage-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateStorageClass, validateStorageClassUpdate } from "./validation/others.ts";
 
 function isDefaultClass(annotations: Readonly<Record<string, string>> | undefined): boolean {
   return (
@@ -31,6 +32,8 @@ export const storageV1: readonly KindEntry[] = [
       ageColumn,
     ],
     strategy: {
+      validate: validateStorageClass,
+      validateUpdate: validateStorageClassUpdate,
       applyDefaults(storageClass) {
         storageClass.reclaimPolicy ??= "Delete";
         storageClass.volumeBindingMode ??= "Immediate";

@@ -1,5 +1,6 @@
 import type { Pod } from "../generated/core-v1.ts";
 import type { KindStrategy } from "../kind-facts.ts";
+import { validatePod, validatePodUpdate } from "../validation/pod-spec.ts";
 import { defaultPod } from "./defaults.ts";
 import { qosClass } from "./qos.ts";
 
@@ -7,9 +8,11 @@ const defaultGraceSeconds = 30;
 
 export const podStrategy: KindStrategy<Pod> = {
   generation: true,
+  validate: validatePod,
+  validateUpdate: validatePodUpdate,
   applyDefaults: defaultPod,
   prepareForCreate(pod) {
-    pod.status = { phase: "Pending", qosClass: qosClass(pod.spec!) };
+    pod.status = { phase: "Pending", qosClass: qosClass(pod.spec ?? { containers: [] }) };
     if (pod.spec?.schedulingGates?.length) {
       pod.status.conditions = [
         {

@@ -1,6 +1,8 @@
 import type { Service, ServiceSpec } from "../generated/core-v1.ts";
 import type { KindStrategy } from "../kind-facts.ts";
 import { sameJson } from "../strategy.ts";
+import { serviceName } from "../validation/others.ts";
+import { validateService, validateServiceUpdate } from "../validation/service.ts";
 
 const affinitySeconds = 10_800;
 
@@ -106,6 +108,9 @@ function dropUnneeded(service: Service, old: Service): void {
 }
 
 export const serviceStrategy: KindStrategy<Service> = {
+  validateName: serviceName,
+  validate: validateService,
+  validateUpdate: validateServiceUpdate,
   applyDefaults: defaultService,
   allowCreateOnUpdate: true,
   prepareForCreate(service) {
