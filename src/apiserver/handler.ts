@@ -20,7 +20,7 @@ import { mediaTypeOf, parseBody, parseYaml, readBody, type SchemaFor } from "./h
 import { encodeItem, encodeList, parseIncludeObject, type View } from "./http/encode.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { negotiate } from "./http/negotiate.ts";
-import { sendError, sendJson, sendObject, startStream } from "./http/reply.ts";
+import { sendError, sendJson, sendObject } from "./http/reply.ts";
 import { httpSink, WatchEncoder } from "./http/watch-stream.ts";
 import {
   checkVerb,
@@ -251,6 +251,7 @@ export class Handler {
     const timeoutSeconds = parameters.timeoutSeconds || watchSecondsMin + randomInt(watchSecondsMin);
     const encoder = new WatchEncoder(call.facts, () => ({ ...view, nowMs: this.#options.core.clusterClock.now() }));
     const { signal } = this.#options;
+    request.resume();
     await new Promise<void>((resolve, reject) => {
       const sink = httpSink(response, encoder);
       let stop: (() => void) | undefined;
@@ -274,12 +275,7 @@ export class Handler {
         },
       ).then((started) => {
         stop = started;
-        if (response.destroyed || signal.aborted) return stop();
-        request.resume();
-        response.statusCode = 200;
-        response.setHeader("content-type", "application/json");
-        response.setHeader("cache-control", "no-cache, private");
-        startStream(response);
+        if (response.destroyed || signal.aborted) stop();
       }, reject);
     });
   }
@@ -523,6 +519,9 @@ function checkScope(facts: ResourceFacts, info: RequestInfo, url: URL): void {
   }
   const isNamespaceItself = facts.resource === "namespaces" && facts.group === "";
   if (!facts.namespaced && info.namespace !== undefined && !isNamespaceItself) throw pathNotFound();
+  // Only a subresource is created below a name.
+  const named = info.verb === "create" && info.name !== undefined && !info.subresource;
+  if (named) throw methodNotSupported(groupResource(facts), info.verb);
   if (["create", "list", "watch", "deletecollection"].includes(info.verb)) return;
   if (!info.name) throw methodNotSupported(groupResource(facts), info.verb);
 }

@@ -101,6 +101,7 @@ class InProcessClient implements Client {
     }
     try {
       stop = await watch(this.#options.core, call, options, {
+        open: () => {},
         changes: (changes: readonly WatchChange[]) => {
           for (const { type, item } of changes) push({ type, object: item.object as T });
         },

@@ -5,7 +5,7 @@ import type { StatusError } from "../../machinery/status.ts";
 import type { WatchChange, WatchSink } from "../verbs/watch.ts";
 import { encodeItem, tableHead, type View } from "./encode.ts";
 import type { Outgoing } from "./messages.ts";
-import { endWith } from "./reply.ts";
+import { endWith, startStream } from "./reply.ts";
 
 /** A watcher that lets more than this pile up is too slow: it is cut off and starts again from where it is. */
 const maxBufferedBytes = 32 * 1024 * 1024;
@@ -80,6 +80,13 @@ export function httpSink(response: Outgoing, encoder: WatchEncoder): WatchSink {
     if (response.writableLength > maxBufferedBytes) response.destroy();
   };
   return {
+    open: () => {
+      if (response.destroyed) return;
+      response.statusCode = 200;
+      response.setHeader("content-type", "application/json");
+      response.setHeader("cache-control", "no-cache, private");
+      startStream(response);
+    },
     changes: (changes) => {
       const frames = encoder.changes(changes);
       write(frames.length === 1 ? frames[0]! : Buffer.concat(frames));

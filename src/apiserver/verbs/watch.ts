@@ -22,6 +22,8 @@ export interface WatchChange {
 
 /** Who takes the changes. None of these may throw. */
 export interface WatchSink {
+  /** The watch stands; from here on everything reaches the sink. */
+  open(): void;
   changes(changes: readonly WatchChange[]): void;
   /** "All up to here was delivered"; `initial` closes the synthetic events of `sendInitialEvents`. */
   bookmark(revision: number, initial: boolean): void;
@@ -143,7 +145,7 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
     }
     later(seconds * 1000, () => end());
   }
-  // Not awaited: the caller starts its reply first.
-  queueMicrotask(() => void begin());
+  sink.open();
+  void begin();
   return () => end();
 }
