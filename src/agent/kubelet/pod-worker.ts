@@ -183,6 +183,7 @@ export class PodWorker {
     const { clusterClock, logger } = this.#context;
     while (!this.#finished) {
       this.#dirty = false;
+      const { signal } = this.#interrupt;
       let nextAtMs: number;
       try {
         nextAtMs = await this.#sync();
@@ -190,13 +191,12 @@ export class PodWorker {
         for (const check of this.#watchers) check();
       } catch (error) {
         if (this.#finished) return;
+        // What was broken off makes room for something more urgent.
+        if (signal.aborted) continue;
         const delayMs = Math.min(120_000, 500 * 2 ** this.#syncFailures++);
         nextAtMs = clusterClock.now() + delayMs;
-        if (!(error instanceof DOMException && error.name === "AbortError"))
-          logger.warn(
-            { pod: this.#key, error: (error as Error).message, retryInMs: delayMs },
-            "Pod could not be brought forward",
-          );
+        const fields = { pod: this.#key, error: (error as Error).message, retryInMs: delayMs };
+        logger.warn(fields, "Pod could not be brought forward");
       }
       if (!this.#finished && !this.#dirty) await this.#idle(nextAtMs);
     }
