@@ -25,7 +25,8 @@ async function loosenReversePath(): Promise<void> {
   if (values.includes("1")) await writeSysctl(paths[0]!, "2");
 }
 
-async function filterBridge(logger: Logger): Promise<boolean> {
+/** Lets packets between pods of one bridge pass the node's rules; false when the kernel cannot. Safe to call again. */
+export async function filterBridge(logger: Logger): Promise<boolean> {
   try {
     // Loading works only where the machine's modules are visible; often somebody else has done it.
     if ((await readSysctl(bridgeFilter)) === undefined) await run("modprobe", ["--", "br_netfilter"]);

@@ -5,6 +5,7 @@ import type { Logger } from "../../machinery/log.ts";
 import type { DeepReadonly } from "../../machinery/object.ts";
 import { keyOf } from "../../machinery/object.ts";
 import { applyNft, listNftTable } from "../host/nft.ts";
+import { filterBridge } from "../network/kernel-parameters.ts";
 import { forgetFlows, staleFlows } from "./conntrack.ts";
 import type { HostPort } from "./host-port.ts";
 import { render } from "./render.ts";
@@ -17,7 +18,7 @@ export interface ProxyOptions {
   readonly nodeName: string;
   readonly clusterCidr: string;
   readonly serviceCidr: string;
-  /** Do packets between pods of one bridge pass nftables? `Network.bridgeFiltered`; default true. */
+  /** Do packets between pods of one bridge pass nftables? Absent: it is turned on where the kernel can. */
   readonly bridgeFiltered?: boolean;
   /** Shared with the DNS; absent: own ones are started. */
   readonly informers?: ServiceInformers;
@@ -46,7 +47,8 @@ const checkMs = 300_000;
 export async function startProxy(options: ProxyOptions): Promise<ServiceProxy> {
   const { signal } = options;
   const informers = options.informers ?? followServices(options);
-  const proxy = new NftProxy(options, informers);
+  const bridgeFiltered = options.bridgeFiltered ?? (await filterBridge(options.logger));
+  const proxy = new NftProxy({ ...options, bridgeFiltered }, informers);
   await Promise.all([informers.services.synced(signal), informers.endpointSlices.synced(signal)]);
   await proxy.start();
   return proxy;

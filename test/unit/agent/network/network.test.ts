@@ -73,14 +73,23 @@ class TestNode {
     });
   }
 
-  /** A pod: a namespace on the bridge, with the address that host-local would give. */
-  addPod(label: string, address: string, gateway: string): NetworkNamespace {
-    const pod = new NetworkNamespace(`${this.name}-${label}`);
-    const port = { namespace: this.namespace, device: `veth-${label}` };
-    joinByVeth({ namespace: pod, device: "eth0", address: `${address}/24` }, port);
-    this.namespace.ip(`link set veth-${label} master cni0`);
-    pod.ip(`route add default via ${gateway}`);
-    return pod;
+  /** A pod, made by the plugins with the configuration that was written. Gives its namespace and address. */
+  async addPod(label: string): Promise<{ namespace: NetworkNamespace; address: string }> {
+    const namespace = new NetworkNamespace(`${this.name}-${label}`);
+    const list = JSON.parse(await readFile(join(this.cniConfDir, "10-flannel.conflist"), "utf8"));
+    const [plugin] = list.plugins;
+    plugin.ipam.dataDir = join(this.#folder, "addresses");
+    const environment = {
+      CNI_COMMAND: "ADD",
+      CNI_CONTAINERID: namespace.name,
+      CNI_NETNS: `/run/netns/${namespace.name}`,
+      CNI_IFNAME: "eth0",
+      CNI_PATH: "/usr/lib/cni",
+    };
+    const settings = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+    const input = JSON.stringify({ ...plugin, name: list.name, cniVersion: list.cniVersion });
+    const result = JSON.parse(this.namespace.exec("env", [...settings, "/usr/lib/cni/bridge"], input));
+    return { namespace, address: result.ips[0].address.split("/")[0] };
   }
 }
 
@@ -163,9 +172,10 @@ for (const backend of ["vxlan", "host-gw"] as const) {
       b.start(backend, "192.168.77.2");
       await b.started();
       await relayAnnotations(b);
-      podA = a.addPod("p", "10.42.0.2", "10.42.0.1");
-      podB = b.addPod("p", "10.42.1.2", "10.42.1.1");
-      // 28 bytes of headers; the pod's own device is larger, as the plugin would make it fit.
+      const [pluggedA, pluggedB] = [await a.addPod("p"), await b.addPod("p")];
+      assert.deepEqual([pluggedA.address, pluggedB.address], ["10.42.0.2", "10.42.1.2"]);
+      [podA, podB] = [pluggedA.namespace, pluggedB.namespace];
+      // 28 bytes of headers.
       const size = (backend === "vxlan" ? 1450 : 1500) - 28;
       await eventually(() => ping(podA, "10.42.1.2", size));
       ping(podB, "10.42.0.2", size);

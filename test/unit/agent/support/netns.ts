@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+/** Programs, and the Debian packages that hold them. */
 const needed = { ip: "iproute2", nft: "nftables", conntrack: "conntrack", nsenter: "util-linux", ping: "iputils-ping" };
 
 /** Throws unless this process is root and has the programs that network tests run; names the Debian packages. */
