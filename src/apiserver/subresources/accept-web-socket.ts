@@ -24,8 +24,12 @@ export function acceptWebSocket(
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: maxMessageBytes,
-    handleProtocols: () => protocol,
   });
+  // Kubernetes' name for tunnelled port-forwards has a slash in it, which ws refuses to read and to choose (RFC 6455
+  // wants a token there): the header is answered here.
+  const { "sec-websocket-protocol": _offered, ...headers } = request.headers;
+  request.headers = headers;
+  server.on("headers", (lines) => lines.push(`Sec-WebSocket-Protocol: ${protocol}`));
   return new Promise((resolve, reject) => {
     socket.once("close", () => reject(new Error("the client closed the connection")));
     server.handleUpgrade(request, socket, head, (webSocket) => {

@@ -83,11 +83,14 @@ async function translate(
   // The error stream carries nothing from here.
   error.end();
 
+  // A stdin that was ended meanwhile drains no more, it finishes.
+  for (const event of ["drain", "finish", "close"]) stdin?.on(event, () => socket.resume());
   const receive = (data: Buffer) => {
     const channel = data[0];
     const payload = data.subarray(1);
-    if (channel === channels.stdin && stdin) writeSlowly(socket, stdin, payload);
-    else if (channel === channels.resize && resize) resize.write(payload);
+    if (channel === channels.stdin && stdin?.writable) {
+      if (!stdin.write(payload)) socket.pause();
+    } else if (channel === channels.resize && resize) resize.write(payload);
     else if (channel === channels.close && canClose && payload[0] === channels.stdin) stdin?.end();
   };
   socket.on("message", (data, isBinary) => {
@@ -107,13 +110,6 @@ async function translate(
   ]);
   if (status.length === 0) throw new Error("the container's end of the stream went away without a status");
   await send(socket, channels.error, status);
-}
-
-function writeSlowly(socket: WebSocket, stream: SpdyStream, payload: Buffer): void {
-  if (stream.writableEnded || stream.destroyed || stream.write(payload)) return;
-  socket.pause();
-  stream.once("drain", () => socket.resume());
-  stream.once("close", () => socket.resume());
 }
 
 async function copyOut(stream: SpdyStream, socket: WebSocket, channel: number): Promise<void> {
