@@ -273,7 +273,7 @@ class Parser {
     if (open.kind !== "(") throw badRequest(`found '${open.text}' expected: '('`);
     const values = new Set<string>();
     let current = "";
-    for (;;) {
+    for (let first = true; ; first = false) {
       const token = this.#next();
       if (token.kind === "identifier") {
         current = token.text;
@@ -285,7 +285,10 @@ class Parser {
         values.add(current);
         current = "";
         if (token.kind === ")") return [...values].sort(byCode);
-      } else throw badRequest(`found '${token.text}', expected: ',', or identifier`);
+      } else {
+        const alternatives = first ? "',', ')' or identifier" : "',', or identifier";
+        throw badRequest(`found '${token.text}', expected: ${alternatives}`);
+      }
     }
   }
 }

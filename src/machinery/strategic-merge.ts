@@ -64,7 +64,7 @@ type Identify = (element: unknown) => string;
 
 /**
  * The order of a merged list: elements of the patch in the order it gives, those that only the server has where they
- * stood, before the patch's elements when nothing says otherwise.
+ * stood before those that both have, behind the patch's new ones.
  */
 function ordered(merged: unknown[], patchOrder: string[], serverOrder: string[], identify: Identify): unknown[] {
   const wanted = new Map(patchOrder.map((id, i) => [id, i]));
@@ -83,7 +83,7 @@ function ordered(merged: unknown[], patchOrder: string[], serverOrder: string[],
     else {
       const l = server.get(identify(left[i]));
       const r = server.get(identify(right[j]));
-      result.push(l !== undefined && r !== undefined && l < r ? left[i++] : right[j++]);
+      result.push(l !== undefined && r !== undefined && r < l ? right[j++] : left[i++]);
     }
   }
   return result;
@@ -188,16 +188,6 @@ function mergeMap(schema: Schema | undefined, document: Json, patch: Json): Json
   const orders = new Map<string, unknown[]>();
   for (const key of Object.keys(patch)) {
     if (key.startsWith(elementOrderPrefix)) orders.set(key.slice(elementOrderPrefix.length), asList(patch[key], key));
-    if (!key.startsWith(deleteListPrefix)) continue;
-    const list = key.slice(deleteListPrefix.length);
-    const gone = new Set(asList(patch[key], key).map(keyText));
-    const now = getKey(result, list);
-    if (Array.isArray(now))
-      setKey(
-        result,
-        list,
-        now.filter((value) => !gone.has(keyText(value))),
-      );
   }
 
   for (const key of Object.keys(patch)) {
@@ -206,10 +196,12 @@ function mergeMap(schema: Schema | undefined, document: Json, patch: Json): Json
     const value = patch[key];
     const now = getKey(result, key);
     const field = fieldOf(schema, key);
+    const order = orders.get(key);
+    if (order && Array.isArray(value)) {
+      checkOrder(value, order, isRecord(value[0]) ? field.patchMergeKey : undefined);
+    }
     if (value === null) delete result[key];
     else if (Array.isArray(value) && Array.isArray(now)) {
-      const order = orders.get(key);
-      if (order) checkOrder(value, order, isRecord(value[0]) ? field.patchMergeKey : undefined);
       setKey(result, key, mergeList(field, now, value, order));
     } else if (isRecord(value) && isRecord(now) && !field.patchStrategy?.includes("replace")) {
       setKey(result, key, mergeMap(field.schema, now, value));
@@ -221,6 +213,16 @@ function mergeMap(schema: Schema | undefined, document: Json, patch: Json): Json
   for (const [key, order] of orders) {
     const now = getKey(result, key);
     if (Array.isArray(now)) setKey(result, key, mergeList(fieldOf(schema, key), now, [], order));
+  }
+  // Last, so that a value that the patch both adds and deletes is gone.
+  for (const key of Object.keys(patch)) {
+    if (!key.startsWith(deleteListPrefix)) continue;
+    const list = key.slice(deleteListPrefix.length);
+    const gone = new Set(asList(patch[key], key).map(keyText));
+    const now = getKey(result, list);
+    if (!Array.isArray(now) || !Object.hasOwn(document, list)) continue;
+    const kept = now.filter((value) => !gone.has(keyText(value)));
+    setKey(result, list, kept);
   }
   return result;
 }

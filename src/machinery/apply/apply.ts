@@ -2,14 +2,23 @@
  * Server-side apply: puts an applied configuration over the live object, removes what its applier no longer applies,
  * and keeps the owners. Source: sigs.k8s.io/structured-merge-diff, merge, and apimachinery's util/managedfields.
  */
-import { cloneJson, isRecord, parseJson, stringifyJson } from "../json.ts";
+import { isRecord, parseJson, stringifyJson } from "../json.ts";
 import type { KubeObject } from "../object.ts";
 import type { Schema } from "../schema.ts";
 import { badRequest } from "../status.ts";
 import { FieldSet } from "./field-set.ts";
 import { decodeManagers, entryTime, type Manager, type Managers, managerKey, withoutStripped } from "./managers.ts";
 import { type Conflict, conflictError, excludeFields, findConflicts, resetSet, takeFields } from "./ownership.ts";
-import { compare, equalJson, fieldSetOf, mergeTyped, removeFields, TypedError, validateTyped } from "./typed.ts";
+import {
+  compare,
+  equalJson,
+  fieldSetOf,
+  mergeTyped,
+  removeFields,
+  settle,
+  TypedError,
+  validateTyped,
+} from "./typed.ts";
 import { withManagers, withoutManagedFields } from "./update.ts";
 
 export interface ApplyInput {
@@ -51,12 +60,12 @@ function prune(schema: Schema, merged: unknown, managers: Managers, last: FieldS
   for (const { set } of managers.values()) owned = owned.union(set);
 
   // First without all that was applied before; then what anyone (this applier included) claims comes back …
-  let pruned = removeFields(schema, merged, lastNamed) ?? {};
+  let pruned = removeFields(schema, merged, lastNamed);
   const prunedSet = named(fieldSetOf(schema, pruned));
-  pruned = removeFields(schema, merged, mergedSet.difference(prunedSet.union(named(owned)))) ?? {};
+  pruned = removeFields(schema, merged, mergedSet.difference(prunedSet.union(named(owned))));
   // … and then whatever went along without having been applied before.
   const finalSet = named(fieldSetOf(schema, pruned));
-  return removeFields(schema, merged, mergedSet.difference(finalSet).intersection(lastNamed)) ?? {};
+  return removeFields(schema, merged, mergedSet.difference(finalSet).intersection(lastNamed));
 }
 
 function applyOnce(input: ApplyInput, applied: KubeObject, live: KubeObject, managers: Managers): Outcome {
@@ -79,7 +88,7 @@ function applyOnce(input: ApplyInput, applied: KubeObject, live: KubeObject, man
   }
   const comparison = excludeFields(compare(schema, live, merged), excluded);
   return {
-    object: merged as KubeObject,
+    object: settle(merged) as KubeObject,
     managers: takeFields(claimed, comparison, key),
     conflicts: findConflicts(claimed, comparison, key),
   };
@@ -156,7 +165,7 @@ export function applyConfiguration(input: ApplyInput): KubeObject {
       if (conflicts.length > 0) throw conflictError(conflicts);
     }
     const object = manager === kubectl ? syncLastApplied(outcome.object, applied) : outcome.object;
-    return cloneJson(withManagers(object, stampSelf(input, outcome.managers, managers, live, object, nowMs)));
+    return withManagers(object, stampSelf(input, outcome.managers, managers, live, object, nowMs));
   } catch (error) {
     if (error instanceof TypedError) throw badRequest(error.message);
     throw error;

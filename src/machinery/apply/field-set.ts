@@ -112,15 +112,11 @@ export class FieldSet {
     return this.difference(other).empty && other.difference(this).empty;
   }
 
-  /** Every path of the set, sorted by its elements. */
+  /** Every path of the set, sorted, at each level the members before what is below them (kube-apiserver's order). */
   *paths(prefix: Path = []): Generator<Path> {
-    const elements = new Set([...this.members, ...this.children.keys()]);
-    for (const element of [...elements].sort()) {
-      const path = [...prefix, element];
-      if (this.members.has(element)) yield path;
-      const child = this.children.get(element);
-      if (child) yield* child.paths(path);
-    }
+    for (const element of [...this.members].sort()) yield [...prefix, element];
+    for (const element of [...this.children.keys()].sort())
+      yield* this.children.get(element)!.paths([...prefix, element]);
   }
 
   /**

@@ -170,6 +170,7 @@ function compareAt(
   to: Comparison,
   path: PathElement[],
 ): void {
+  if (after === emptied) after = null;
   const shape = shapeOf(schema, after === absent || after === null ? before : after);
   const other = before === absent || before === null ? shape : shapeOf(schema, before);
   if (!schema || shape === "leaf" || shape !== other || (isEmptyOrUnset(before) && isEmptyOrUnset(after))) {
@@ -205,7 +206,8 @@ function compareLists(schema: Schema, before: unknown, after: unknown, to: Compa
 export function mergeTyped(schema: Schema | undefined, live: unknown, applied: unknown, path: Path = []): unknown {
   if (applied === undefined) return live;
   const shape = shapeOf(schema, applied);
-  if (!schema || live === undefined || live === null || shape === "leaf" || shapeOf(schema, live) !== shape) {
+  const nothing = live === undefined || live === null || live === emptied;
+  if (!schema || nothing || shape === "leaf" || shapeOf(schema, live) !== shape) {
     return applied;
   }
   if (shape === "list") return mergeLists(schema, live as unknown[], applied as unknown[], path);
@@ -219,7 +221,10 @@ export function mergeTyped(schema: Schema | undefined, live: unknown, applied: u
   return merged;
 }
 
-/** The applied order wins; elements that only the live list has stay behind their neighbours. */
+/**
+ * The applied order wins. Elements that only the live list has come as early as their place before the next shared
+ * element allows.
+ */
 function mergeLists(schema: Schema, live: unknown[], applied: unknown[], path: Path): unknown[] {
   const right = elementsOf(schema, applied, path);
   for (const [element, same] of right) {
@@ -228,38 +233,59 @@ function mergeLists(schema: Schema, live: unknown[], applied: unknown[], path: P
   const left = elementsOf(schema, live, path);
   const liveOrder = live.map((value) => elementOf(schema, value, path));
   const appliedOrder = [...right.keys()];
-  const done = new Set<PathElement>();
+  const shared = appliedOrder.filter((element) => left.has(element));
   const merged: unknown[] = [];
-  let next = 0;
   const take = (element: PathElement) => {
-    done.add(element);
+    if (element === shared[0]) shared.shift();
     const was = left.get(element);
     // Where the live list holds an identity twice, there is nothing to merge with.
     const base = was?.length === 1 ? was[0] : undefined;
     merged.push(mergeTyped(schema.items, base, right.get(element)![0], [...path, element]));
   };
-  for (const [i, element] of liveOrder.entries()) {
-    if (!right.has(element)) merged.push(live[i]);
-    else while (!done.has(element)) take(appliedOrder[next++]!);
+  let i = 0;
+  let j = 0;
+  while (i < liveOrder.length || j < appliedOrder.length) {
+    const mine = liveOrder[i];
+    if (mine === undefined) take(appliedOrder[j++]!);
+    else if (!right.has(mine)) merged.push(live[i++]);
+    // A shared element whose turn is over, or has not come: it is put where the applied list has it.
+    else if (j >= appliedOrder.length || (mine !== appliedOrder[j] && mine !== shared[0])) i++;
+    else {
+      if (mine === appliedOrder[j]) i++;
+      take(appliedOrder[j++]!);
+    }
   }
-  while (next < appliedOrder.length) take(appliedOrder[next++]!);
   return merged;
 }
 
-/** The value without the fields and elements of the set. Containers that become empty go too. */
+/**
+ * Stands for a struct, map or list that lost all that was in it. Its owners keep it as if it were null; it is gone from
+ * what is stored.
+ */
+export const emptied: unknown = Object.freeze({});
+
+/** A deep copy without what is {@link emptied}. */
+export function settle(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(settle);
+  const copy: Record<string, unknown> = {};
+  for (const [key, inner] of Object.entries(value)) if (inner !== emptied) setKey(copy, key, settle(inner));
+  return copy;
+}
+
+/** The value without the fields and elements of the set; containers that lose everything become {@link emptied}. */
 export function removeFields(schema: Schema | undefined, value: unknown, set: FieldSet, path: Path = []): unknown {
   const shape = shapeOf(schema, value);
-  if (!schema || shape === "leaf" || set.empty) return value;
+  if (!schema || shape === "leaf" || value === emptied || set.empty) return value;
   if (shape === "list") {
     const kept: unknown[] = [];
     for (const item of value as unknown[]) {
       const element = elementOf(schema, item, path);
       if (set.members.has(element)) continue;
       const child = set.children.get(element);
-      const rest = child ? removeFields(schema.items, item, child, [...path, element]) : item;
-      if (rest !== undefined) kept.push(rest);
+      kept.push(child ? removeFields(schema.items, item, child, [...path, element]) : item);
     }
-    return kept.length > 0 || (value as unknown[]).length === 0 ? kept : undefined;
+    return kept.length > 0 || (value as unknown[]).length === 0 ? kept : emptied;
   }
   const kept: Record<string, unknown> = {};
   let count = 0;
@@ -267,12 +293,10 @@ export function removeFields(schema: Schema | undefined, value: unknown, set: Fi
     const element = fieldElement(key);
     if (set.members.has(element)) continue;
     const child = set.children.get(element);
-    const rest = child ? removeFields(fieldSchema(schema, key), inner, child, [...path, element]) : inner;
-    if (rest === undefined) continue;
-    setKey(kept, key, rest);
+    setKey(kept, key, child ? removeFields(fieldSchema(schema, key), inner, child, [...path, element]) : inner);
     count++;
   }
-  return count > 0 || isEmptyMap(value) ? kept : undefined;
+  return count > 0 || isEmptyMap(value) ? kept : emptied;
 }
 
 /** What an applied configuration must not contain. Returns texts such as ".spec.foo: field not declared in schema". */

@@ -107,7 +107,7 @@ test("lists with a merge key merge element by element, others are replaced", () 
       containers: [
         { name: "b", image: "2" },
         { name: "c" },
-        { name: "a", image: "1", args: ["y"], env: [{ name: "K", value: "v" }, { name: "L" }] },
+        { name: "a", image: "1", args: ["y"], env: [{ name: "L" }, { name: "K", value: "v" }] },
       ],
       tolerations: [{ key: "y" }],
     }),
@@ -118,7 +118,7 @@ test("elements that only the server has keep their place", () => {
   const names = (value: unknown) =>
     (value as { spec: { containers: { name: string }[] } }).spec.containers.map(({ name }) => name).join("");
   const document = pod({ containers: [{ name: "a" }, { name: "b" }, { name: "c" }] });
-  assert.equal(names(patched(document, { spec: { containers: [{ name: "d" }] } })), "abcd");
+  assert.equal(names(patched(document, { spec: { containers: [{ name: "d" }] } })), "dabc");
   assert.equal(
     names(
       patched(document, {
@@ -128,7 +128,7 @@ test("elements that only the server has keep their place", () => {
         },
       }),
     ),
-    "cdba",
+    "dbac",
   );
   assert.equal(
     names(
@@ -173,7 +173,7 @@ test("directives delete, replace and retain", () => {
     }),
     pod(
       { containers: [{ name: "a", securityContext: {} }], strategy: { type: "Recreate" } },
-      { finalizers: ["y", "z"], labels: { b: "2" } },
+      { finalizers: ["z", "y"], labels: { b: "2" } },
     ),
   );
   assert.deepEqual(

@@ -205,14 +205,14 @@ test("a configuration that does not fit is a 400 that says where", () => {
   }
 });
 
-test("the order of the applied list wins, what others added stays in place", () => {
+test("the order of the applied list wins, what others added stays before it", () => {
   const names = (object: Any) =>
     ((object.spec?.containers ?? []) as { name: string }[]).map(({ name }) => name).join("");
   let object = apply(undefined, config({ containers: [{ name: "a" }, { name: "b" }] }));
   const containers = [{ name: "x" }, { name: "a" }, { name: "y" }, { name: "b" }];
   object = update(object, { ...object, spec: { containers } });
   object = apply(object, config({ containers: [{ name: "b" }, { name: "a" }, { name: "n" }] }));
-  assert.equal(names(object), "xbayn");
+  assert.equal(names(object), "xyban");
 });
 
 test("an update owns what it changes and takes it from appliers", () => {

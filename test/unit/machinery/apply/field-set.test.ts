@@ -20,10 +20,10 @@ test("FieldsV1 survives a round trip", () => {
   assert.deepEqual([...set.paths()].map(printPath), [
     ".metadata.labels",
     ".metadata.labels.app",
+    ".spec.replicas",
     '.spec.containers[name="web"]',
     '.spec.containers[name="web"].image',
     '.spec.finalizers[="x"]',
-    ".spec.replicas",
   ]);
   assert.throws(() => FieldSet.fromFields({ "x:y": {} }), /unknown key "x:y"/);
 });
