@@ -1,4 +1,4 @@
-import { controllerRevisions, daemonSets } from "../api/generated/apps-v1.ts";
+import { controllerRevisions, type DaemonSet, daemonSets } from "../api/generated/apps-v1.ts";
 import { nodes, pods } from "../api/generated/core-v1.ts";
 import { deepEqual } from "../machinery/equality.ts";
 import { apiVersionOf, type KubeObject, keyOf } from "../machinery/object.ts";
@@ -7,7 +7,7 @@ import { type DaemonSetView, daemonStatus, planDaemons, planDaemonUpdate, templa
 import type { NodeView } from "./node-lifecycle-plan.ts";
 import { Expectations } from "./shared/expectations.ts";
 import { claim, indexByOwner, labelsOf, mutable, ownerOf, selectorOf } from "./shared/owned.ts";
-import { PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
+import { isNamespaceTerminating, PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
 import type { PodView } from "./shared/pod-facts.ts";
 import { ensureRevision, pruneRevisions, RevisionCollision, revisionHashLabel } from "./shared/revisions.ts";
 import { sortedJson } from "./shared/template-hash.ts";
@@ -92,7 +92,7 @@ export const daemonSetController: ControllerFactory = {
           await control.create(podFromTemplate(template, daemonSets, set), set, signal);
         } catch (failure) {
           expectations.creationObserved(key);
-          throw failure;
+          if (!isNamespaceTerminating(failure)) throw failure;
         }
       });
       for (let i = attempted; i < names.length; i++) expectations.creationObserved(key);
@@ -176,9 +176,10 @@ export const daemonSetController: ControllerFactory = {
           hash = current.metadata.labels?.[revisionHashLabel] ?? "";
         } catch (error) {
           if (!(error instanceof RevisionCollision)) throw error;
-          const body = { status: { collisionCount: (set.status?.collisionCount ?? 0) + 1 } };
-          const { name = "", namespace = "" } = set.metadata;
-          await client.patch(daemonSets, name, { type: "merge", body }, { namespace, subresource: "status", signal });
+          const next = mutable<DaemonSet>(set);
+          const collisionCount = (next.status?.collisionCount ?? 0) + 1;
+          next.status = { ...daemonStatus(set, [], [], "", clock.now()).status, ...next.status, collisionCount };
+          await client.update(daemonSets, next, { subresource: "status", signal });
           throw error;
         }
 

@@ -1,4 +1,10 @@
-import { type DeploymentStatus, deployments, type ReplicaSet, replicaSets } from "../api/generated/apps-v1.ts";
+import {
+  type Deployment,
+  type DeploymentStatus,
+  deployments,
+  type ReplicaSet,
+  replicaSets,
+} from "../api/generated/apps-v1.ts";
 import { pods } from "../api/generated/core-v1.ts";
 import { deepEqual } from "../machinery/equality.ts";
 import { apiVersionOf, type KubeObject, keyOf } from "../machinery/object.ts";
@@ -261,10 +267,9 @@ class Rollout {
     const existing = await client.get(replicaSets, name, { namespace });
     const ours = ownerOf(existing as View)?.uid === this.#deployment.metadata.uid;
     if (ours && equalTemplates(existing.spec?.template ?? {}, this.#deployment.spec?.template ?? {})) return existing;
-    const collisionCount = (this.#deployment.status?.collisionCount ?? 0) + 1;
-    const body = { status: { collisionCount } };
-    const { name: deploymentName = "" } = this.#deployment.metadata;
-    await client.patch(deployments, deploymentName, { type: "merge", body }, { namespace, subresource: "status" });
+    const next = mutable<Deployment>(this.#deployment);
+    next.status = { ...next.status, collisionCount: (next.status?.collisionCount ?? 0) + 1 };
+    await client.update(deployments, next, { subresource: "status" });
     throw new Error(`replica set "${name}" belongs to another template; its name is made anew`);
   }
 
@@ -272,9 +277,9 @@ class Rollout {
   async #noteRevision(newSet: ReplicaSetView): Promise<void> {
     const revision = newSet.metadata.annotations?.[revisionAnnotation];
     if (!revision || this.#deployment.metadata.annotations?.[revisionAnnotation] === revision) return;
-    const { name = "", namespace = "" } = this.#deployment.metadata;
-    const body = { metadata: { annotations: { [revisionAnnotation]: revision } } };
-    this.#deployment = await this.#context.client.patch(deployments, name, { type: "merge", body }, { namespace });
+    const next = mutable<Deployment>(this.#deployment);
+    next.metadata.annotations = { ...next.metadata.annotations, [revisionAnnotation]: revision };
+    this.#deployment = await this.#context.client.update(deployments, next);
   }
 
   async #apply(sets: Sets, steps: readonly Scaling[]): Promise<Sets> {
@@ -307,16 +312,9 @@ class Rollout {
 
   async #setCondition(change: ConditionChange): Promise<void> {
     const { client, clock } = this.#context;
-    const { name = "", namespace = "" } = this.#deployment.metadata;
-    const old = [...((this.#deployment.status?.conditions ?? []) as NonNullable<DeploymentStatus["conditions"]>)];
-    const conditions = setDeploymentCondition(old, change, clock);
-    const body = { status: { conditions } };
-    this.#deployment = await client.patch(
-      deployments,
-      name,
-      { type: "merge", body },
-      { namespace, subresource: "status" },
-    );
+    const next = mutable<Deployment>(this.#deployment);
+    next.status = { ...next.status, conditions: setDeploymentCondition(next.status?.conditions ?? [], change, clock) };
+    this.#deployment = await client.update(deployments, next, { subresource: "status" });
   }
 
   async #writeStatus(sets: Sets, how: "counts" | "rollout"): Promise<Result | undefined> {

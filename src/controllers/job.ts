@@ -8,7 +8,7 @@ import { completionIndexKey, hasTracking, isIndexed, type JobView, trackingFinal
 import { planJob } from "./job-plan.ts";
 import { Expectations } from "./shared/expectations.ts";
 import { claim, indexByOwner, ownerOf, selectorOf, type View } from "./shared/owned.ts";
-import { PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
+import { isNamespaceTerminating, PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
 import { isTerminated, type PodView } from "./shared/pod-facts.ts";
 
 /** Keys of pods whose job is gone: all that is left is to take our finalizer off. */
@@ -97,7 +97,7 @@ export const jobController: ControllerFactory = {
           await control.create(jobPod(job, indexes[i]), job, signal);
         } catch (failure) {
           expectations.creationObserved(key);
-          throw failure;
+          if (!isNamespaceTerminating(failure)) throw failure;
         }
       });
       for (let i = attempted; i < indexes.length; i++) expectations.creationObserved(key);

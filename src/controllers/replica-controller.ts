@@ -8,7 +8,7 @@ import { type Controller, type ControllerContext, type Watch, watch } from "./co
 import { replicaSetStatus, sameReplicaSetStatus } from "./replica-set-status.ts";
 import { Expectations } from "./shared/expectations.ts";
 import { claim, controlledBy, indexByOwner, labelsOf, ownerOf, type View } from "./shared/owned.ts";
-import { PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
+import { isNamespaceTerminating, PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
 import { isActive, type PodView } from "./shared/pod-facts.ts";
 import { rankForDeletion } from "./shared/pod-ranking.ts";
 
@@ -109,7 +109,8 @@ export function replicaController<T extends ReplicaOwner>(
           await control.create(pod, view, signal);
         } catch (failure) {
           expectations.creationObserved(key);
-          throw failure;
+          // The owner will go the same way; trying again would only make noise.
+          if (!isNamespaceTerminating(failure)) throw failure;
         }
       });
       for (let i = attempted; i < plan.create; i++) expectations.creationObserved(key);
