@@ -1,7 +1,6 @@
 import type { Logger } from "../../machinery/log.ts";
 import { run } from "../host/command.ts";
 import { readSysctl, writeSysctl } from "../host/sysctl.ts";
-import { podBridge } from "./cni-config.ts";
 
 const bridgeFilter = "net/bridge/bridge-nf-call-iptables";
 
@@ -13,8 +12,8 @@ const bridgeFilter = "net/bridge/bridge-nf-call-iptables";
 export async function setKernelParameters(logger: Logger): Promise<boolean> {
   await writeSysctl("net/ipv4/ip_forward", "1");
   await loosenReversePath();
-  // A host port on 127.0.0.1 leads from a loopback address to a pod, which the kernel drops unless told otherwise.
-  await writeSysctl(`net/ipv4/conf/${podBridge}/route_localnet`, "1");
+  // Node and host ports on 127.0.0.1 lead from a loopback address to a pod, which the kernel drops unless told otherwise.
+  await writeSysctl("net/ipv4/conf/all/route_localnet", "1");
   return filterBridge(logger);
 }
 

@@ -3,7 +3,7 @@ export const networkTable = "k3ts-network";
 /**
  * The nftables text for traffic that leaves the pod network: packets of pods get the node's address on their way out,
  * and packets from outside to another node's pods too, so that the answer takes the way back through this node.
- * Replaces the whole table in one transaction.
+ * Nothing from outside reaches loopback addresses. Replaces the whole table in one transaction.
  */
 export function renderMasquerade({ clusterCidr, podCidr }: { clusterCidr: string; podCidr: string }): string {
   return `add table ip ${networkTable}
@@ -16,6 +16,11 @@ table ip ${networkTable} {
     ip saddr ${clusterCidr} ip daddr != 224.0.0.0/4 masquerade fully-random
     ip daddr ${podCidr} return
     ip daddr ${clusterCidr} masquerade fully-random
+  }
+  chain loopback {
+    # Loopback addresses may be routed here, for ports of this node; from outside nobody may use them.
+    type filter hook prerouting priority raw; policy accept;
+    iifname != "lo" ip daddr 127.0.0.0/8 drop
   }
 }
 `;

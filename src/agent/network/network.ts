@@ -112,6 +112,8 @@ class PodNetwork {
   readonly #warned = new Set<string>();
   #wake: (() => void) | undefined;
   #dirty = false;
+  /** An earlier program may have left other rules. */
+  #rulesWritten = false;
 
   constructor(options: NetworkOptions, backend: Backend, podCidr: string, informer: Informer<Node>) {
     this.#options = options;
@@ -197,8 +199,9 @@ class PodNetwork {
     const commands = diffOverlay(wanted, observed);
     await bridgeBatch(commands.bridge);
     await ipBatch(commands.ip);
-    if ((await listNftTable("ip", networkTable)) === undefined) {
+    if (!this.#rulesWritten || (await listNftTable("ip", networkTable)) === undefined) {
       await applyNft(renderMasquerade({ clusterCidr, podCidr }));
+      this.#rulesWritten = true;
     }
     await this.#annotate(uplink);
   }

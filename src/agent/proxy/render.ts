@@ -185,7 +185,7 @@ class Builder {
             `ip daddr ${serviceCidr} ip saddr != ${clusterCidr} jump mark-for-masquerade`,
             `${lookUp} vmap @service-ips`,
             "fib daddr type != local return",
-            "ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @service-nodeports",
+            "meta l4proto . th dport vmap @service-nodeports",
             ...["tcp", "udp", "sctp"].flatMap((protocol) => [
               `meta l4proto ${protocol} dnat ip addr . port to ${lookUp} map @host-port-ips`,
               `meta l4proto ${protocol} dnat ip addr . port to meta l4proto . th dport map @host-ports`,
@@ -207,8 +207,6 @@ class Builder {
       [
         "filter-input",
         base("filter", "input", "filter", [
-          // Loopback addresses are let into forwarding for host ports; from outside nobody may use them.
-          'iifname != "lo" ip daddr 127.0.0.0/8 ct status and dnat == 0 drop',
           `ip daddr ${serviceCidr} return`,
           ...refused,
           "ct state new meta l4proto . th dport vmap @refused-nodeports",
@@ -218,7 +216,7 @@ class Builder {
       [
         "filter-output",
         base("filter", "output", "filter", [
-          'oifname "lo" ip daddr != 127.0.0.0/8 ct state new meta l4proto . th dport vmap @refused-nodeports',
+          'oifname "lo" ct state new meta l4proto . th dport vmap @refused-nodeports',
           'oifname "lo" return',
           ...refused,
           ...leftOver,

@@ -60,7 +60,7 @@ before(async () => {
   outside.namespace.ip(`route add default via ${nodeIp}`);
   node.sysctl("net/ipv4/ip_forward", "1");
   node.sysctl("net/bridge/bridge-nf-call-iptables", "1");
-  node.sysctl("net/ipv4/conf/cni0/route_localnet", "1");
+  node.sysctl("net/ipv4/conf/all/route_localnet", "1");
 
   await Promise.all([web1.serve("web1", 8080), web2.serve("web2", 8080), remote.serve("remote", 8080)]);
   proxy.on("message", ({ line }: { line?: string }) => line && logged.push(line));
@@ -140,6 +140,7 @@ test("a node port answers on every address of the node, from outside, from the n
   assert.deepEqual(names(await outside.sample(30, nodeIp, 30022)), ["remote 192.168.79.1", "web2 10.42.0.1"]);
   assert.deepEqual(names(await outside.sample(30, "10.42.0.1", 30022)), ["remote 192.168.79.1", "web2 10.42.0.1"]);
   assert.equal((await onNode.sample(30, nodeIp, 30022)).size, 2);
+  assert.equal((await onNode.sample(30, "127.0.0.1", 30022)).size, 2);
   assert.equal((await web1.sample(30, nodeIp, 30022)).size, 2);
 });
 
