@@ -1,10 +1,13 @@
 /** JSON Patch (RFC 6902) with the errors of kube-apiserver: 400 for a malformed patch, 422 for one that does not apply. */
 import { isDeepStrictEqual } from "node:util";
-import { cloneJson, getKey, isRecord, setKey } from "./json.ts";
+import { cloneJson, getKey, isRecord, setKey, stringifyJson } from "./json.ts";
 import { badRequest, requestEntityTooLarge, StatusError } from "./status.ts";
 
 /** Kubernetes' limit; more would let one request hold the server. */
 const maxOperations = 10_000;
+
+/** What all copies of a patch may add, in bytes: a few operations that each double the document would fill the memory. */
+const maxCopiedBytes = 3 * 1024 * 1024;
 
 interface Operation {
   readonly op: string;
@@ -149,6 +152,7 @@ class Patched {
 /** The patched document, as a new value. Throws StatusError: 400 malformed, 413 too many operations, 422 does not apply. */
 export function applyJsonPatch(document: unknown, operations: unknown): unknown {
   const patched = new Patched(cloneJson(document));
+  let copiedBytes = 0;
   for (const { op, path, from, hasValue, value } of readOperations(operations)) {
     if (["add", "replace", "test"].includes(op) && !hasValue) {
       throw unprocessablePatch(`${op} operation ${JSON.stringify(path)} has no value`);
@@ -174,6 +178,12 @@ export function applyJsonPatch(document: unknown, operations: unknown): unknown 
         }
         const moved = cloneJson(patched.get(from, op));
         if (op === "move") patched.remove(from, "move");
+        else copiedBytes += stringifyJson(moved).length;
+        if (copiedBytes > maxCopiedBytes) {
+          throw requestEntityTooLarge(
+            `Unable to complete the copy, the accumulated size increase of copy is ${copiedBytes}, exceeding the limit ${maxCopiedBytes}`,
+          );
+        }
         patched.add(path, moved);
         break;
       }

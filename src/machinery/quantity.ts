@@ -156,13 +156,14 @@ function canonicalText(nano: bigint, format: QuantityFormat): string {
  */
 export function parseQuantity(text: string | number | bigint): Quantity {
   const source = typeof text === "string" ? text : String(text).replace("e+", "e");
+  // First, since the expression below takes quadratic time on endless digits.
+  if (source.length > maxExponent) throw new QuantityError(numberWrong);
   const match = /^([+-]?)(\d*)(?:(\.)(\d*))?([eEinumkKMGTP]*[+-]?\d*)$/.exec(source);
   if (!match || source === "") throw new QuantityError(formatWrong);
   const [, sign, integer = "", dot, fraction = "", suffix = ""] = match;
   if (integer === "" && fraction === "" && !(dot === undefined && suffix === "" && sign !== "")) {
     throw new QuantityError(dot === undefined ? formatWrong : numberWrong);
   }
-  if (source.length > maxExponent) throw new QuantityError(numberWrong);
   const unit = parseUnit(suffix);
   const digits = integer.replace(/^0+(?=\d)/, "") + fraction;
   let mantissa = BigInt(digits === "" ? "0" : digits);

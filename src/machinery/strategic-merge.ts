@@ -102,17 +102,15 @@ function mergeObjects(
   mergeKey: string,
 ): unknown[] {
   const identify = (element: unknown) => mergeKeyOf(element, mergeKey);
-  let merged = [...original];
   const plain: Json[] = [];
+  const deleted = new Set<string>();
   let replace = false;
   for (const element of patch) {
     if (!isRecord(element)) throw unprocessablePatch(`list elements must be objects with the merge key ${mergeKey}`);
     const directive = getKey(element, patchDirective);
     if (directive === undefined) plain.push(element);
-    else if (directive === "delete") {
-      const gone = identify(element);
-      merged = merged.filter((other) => identify(other) !== gone);
-    } else if (directive === "replace") {
+    else if (directive === "delete") deleted.add(identify(element));
+    else if (directive === "replace") {
       replace = true;
       if (!onlyDirective(element)) plain.push(withoutDirectives(element) as Json);
     } else if (directive === "merge") {
@@ -121,11 +119,16 @@ function mergeObjects(
     } else throw badRequest(`unknown patch type: ${keyText(directive)} in list element`);
   }
   if (replace) return plain.map(withoutDirectives);
+  const merged = original.filter((element) => !deleted.has(identify(element)));
+  const places = new Map<string, number>();
+  for (const [i, element] of merged.entries()) if (!places.has(identify(element))) places.set(identify(element), i);
   for (const element of plain) {
-    const id = identify(element);
-    const at = merged.findIndex((other) => identify(other) === id);
-    if (at >= 0) merged[at] = mergeMap(items, merged[at] as Json, element);
-    else merged.push(withoutDirectives(element));
+    const at = places.get(identify(element));
+    if (at !== undefined) merged[at] = mergeMap(items, merged[at] as Json, element);
+    else {
+      places.set(identify(element), merged.length);
+      merged.push(withoutDirectives(element));
+    }
   }
   const patchOrder = (order ?? plain).map(identify);
   return ordered(merged, patchOrder, original.map(identify), identify);

@@ -48,6 +48,12 @@ test("a JSON Patch that does not apply is a 422, a malformed one a 400", () => {
   assert.equal(code(Array(10_001).fill({ op: "test", path: "/a/0", value: 1 })), 413);
 });
 
+test("copies that double the document are stopped", () => {
+  const document = { a: "x".repeat(1000), b: {} };
+  const operations = Array.from({ length: 40 }, (_, i) => ({ op: "copy", from: "", path: `/b/c${i}` }));
+  assert.throws(() => applyJsonPatch(document, operations), { code: 413 });
+});
+
 test("merge patch follows RFC 7386's examples", () => {
   for (const [document, patch, expected] of [
     [{ a: "b" }, { a: "c" }, { a: "c" }],
