@@ -17,6 +17,8 @@ import { unionAuthenticator } from "./authentication/union.ts";
 import { startAuthorization } from "./authorization/authorization.ts";
 import { mastersAuthorizer } from "./authorization/union.ts";
 import type { Core } from "./core.ts";
+import { definitionCheck } from "./custom-resources/definition-check.ts";
+import { startDefinitionController } from "./custom-resources/definition-controller.ts";
 import { Handler, pathNotFound, type SpecialHandlers } from "./handler.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { createInProcessClient } from "./in-process-client.ts";
@@ -131,7 +133,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     }),
     streams: streamSubresources(options.kubeletClient),
   };
-  admission.push(...admissionChain({ context, rbac: authorization.rbac, ...options }));
+  admission.push(definitionCheck, ...admissionChain({ context, rbac: authorization.rbac, ...options }));
 
   const system = startSystemObjects({
     client: ownClient,
@@ -139,8 +141,16 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     advertise: options.advertise,
     serviceCidr: options.serviceCidr,
   });
+  const definitions = startDefinitionController({
+    client: ownClient,
+    resources,
+    caches,
+    clock: ioClock,
+    logger,
+    signal,
+  });
   let ready = false;
-  const whenReady = Promise.all([authorization.ready(), system]).then(() => {
+  const whenReady = Promise.all([authorization.ready(), system, definitions]).then(() => {
     ready = true;
   });
   whenReady.catch((error) => logger.error({ err: error }, "The API server could not write its own objects"));

@@ -1,8 +1,12 @@
 import type { ResourceFacts } from "../../api/resource.ts";
+import { builtInSchema } from "../../api/schemas.ts";
 import { applyDefaults, canonicalize } from "../../machinery/canonical.ts";
-import { isRecord } from "../../machinery/json.ts";
+import { cloneJson, isRecord } from "../../machinery/json.ts";
 import { apiVersionOf, type KubeObject } from "../../machinery/object.ts";
+import { pruneUnknown } from "../../machinery/pruning.ts";
 import { badRequest, StatusError } from "../../machinery/status.ts";
+
+export const objectMetaSchemaName = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 export type FieldValidation = "Ignore" | "Warn" | "Strict";
 
@@ -11,7 +15,7 @@ export interface Findings {
   readonly texts: string[];
 }
 
-type Typed = Pick<ResourceFacts, "group" | "version" | "kind" | "schema">;
+type Typed = Pick<ResourceFacts, "group" | "version" | "kind" | "schema" | "custom">;
 
 /** How Kubernetes begins every error about a body that is not what its kind says. */
 export function cannotBeHandled(type: Typed, why: string): StatusError {
@@ -45,9 +49,10 @@ export function decodeObject(type: Typed, body: unknown, findings: Findings): Ku
   }
   let object: KubeObject;
   try {
-    object = canonicalize(type.schema, body, {
-      onUnknown: (path: string) => findings.texts.push(`unknown field ${JSON.stringify(path)}`),
-    }) as KubeObject;
+    const onUnknown = (path: string) => findings.texts.push(`unknown field ${JSON.stringify(path)}`);
+    object = (
+      type.custom ? decodeCustom(type, body, onUnknown) : canonicalize(type.schema, body, { onUnknown })
+    ) as KubeObject;
   } catch (error) {
     if (error instanceof StatusError && error.code !== 400) throw error;
     throw cannotBeHandled(type, (error as Error).message);
@@ -56,6 +61,16 @@ export function decodeObject(type: Typed, body: unknown, findings: Findings): Ku
   object.apiVersion = expected;
   object.kind = type.kind;
   return object;
+}
+
+/** Custom resources keep their text: only unknown fields go, and metadata is brought into canonical form. */
+function decodeCustom(type: Typed, body: Record<string, unknown>, onUnknown: (path: string) => void): KubeObject {
+  const { metadata, ...rest } = cloneJson(body);
+  pruneUnknown(type.schema, rest, onUnknown);
+  const meta = canonicalize(builtInSchema(objectMetaSchemaName), metadata ?? {}, {
+    onUnknown: (path) => onUnknown(`metadata.${path}`),
+  });
+  return { apiVersion: "", kind: "", metadata: meta as KubeObject["metadata"], ...rest };
 }
 
 /** Fills in defaults: those of the schema first, then those that depend on other fields. */

@@ -41,22 +41,11 @@ export async function patch(core: Core, call: Call, request: PatchRequest): Prom
       );
     }
     defaultObject(facts, next);
-    // A patch is bound to a revision only when it says so itself.
-    if (next.metadata.resourceVersion === current.object.metadata.resourceVersion && !namesRevision(request)) {
-      delete next.metadata.resourceVersion;
-      if (facts.strategy.allowUnconditionalUpdate === false) {
-        next.metadata.resourceVersion = current.object.metadata.resourceVersion!;
-      }
-    }
+    // The result carries the present revision unless the patch names one, which then has to be it.
+    next.metadata.resourceVersion ??= current.object.metadata.resourceVersion!;
     return { next };
   });
   return { item, created: false };
-}
-
-function namesRevision({ type, body }: PatchRequest): boolean {
-  if (type === "json") return false;
-  const { metadata } = body as { metadata?: unknown };
-  return isRecord(metadata) && metadata["resourceVersion"] !== undefined;
 }
 
 /** The patched object, not yet checked against its type. */
@@ -124,8 +113,7 @@ async function apply(core: Core, call: Call, request: PatchRequest): Promise<Upd
       if (!exists) return { item: await create(core, { ...call, applied: true }, merge(undefined)), created: true };
       const item = await guaranteedUpdate(core, call, (current) => {
         const next = merge(current.object);
-        if (wantedRevision) next.metadata.resourceVersion = wantedRevision;
-        else if (facts.strategy.allowUnconditionalUpdate !== false) delete next.metadata.resourceVersion;
+        next.metadata.resourceVersion = wantedRevision ?? current.object.metadata.resourceVersion!;
         return { next, tracked: true };
       });
       return { item, created: false };

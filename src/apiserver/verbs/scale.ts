@@ -104,11 +104,8 @@ export async function updateScale(core: Core, call: Call, propose: (current: Sca
       parent = holder[key];
     }
     (parent as Record<string, unknown>)[last] = replicas;
-    delete next.metadata.resourceVersion;
-    // Only a Scale that names a revision is bound to it; the present one always does.
-    if (resourceVersion && resourceVersion !== current.object.metadata.resourceVersion) {
-      next.metadata.resourceVersion = resourceVersion;
-    }
+    // A Scale that names a revision is bound to it.
+    if (resourceVersion) next.metadata.resourceVersion = resourceVersion;
     return { next };
   });
 }

@@ -1,0 +1,67 @@
+/** What a CustomResourceDefinition must be, beyond its type. Source: apiextensions' validation, as far as it decides. */
+import type { CustomResourceDefinition } from "../../api/generated/apiextensions-v1.ts";
+import { dns1035Label, dns1123Label, dns1123Subdomain } from "../../machinery/names.ts";
+import { type FieldError, fieldError, invalid, notBuilt } from "../../machinery/status.ts";
+import type { AdmissionPlugin } from "../request.ts";
+
+function checkDefinition({ metadata, spec }: CustomResourceDefinition): FieldError[] {
+  const errors: FieldError[] = [];
+  const { names } = spec;
+  const wanted = `${names.plural}.${spec.group}`;
+  if (metadata.name !== wanted) {
+    const text = `must be spec.names.plural+"."+spec.group`;
+    errors.push(fieldError.invalid("metadata.name", metadata.name, text));
+  }
+  for (const text of dns1123Subdomain(spec.group)) errors.push(fieldError.invalid("spec.group", spec.group, text));
+  if (!spec.group.includes(".")) {
+    errors.push(fieldError.invalid("spec.group", spec.group, "should be a domain with at least one dot"));
+  }
+  for (const text of dns1035Label(names.plural))
+    errors.push(fieldError.invalid("spec.names.plural", names.plural, text));
+  for (const text of dns1035Label(names.kind.toLowerCase())) {
+    errors.push(fieldError.invalid("spec.names.kind", names.kind, text));
+  }
+  if (spec.scope !== "Namespaced" && spec.scope !== "Cluster") {
+    errors.push(fieldError.notSupported("spec.scope", spec.scope, ["Cluster", "Namespaced"]));
+  }
+  const seen = new Set<string>();
+  for (const [index, version] of spec.versions.entries()) {
+    const at = `spec.versions[${index}]`;
+    for (const text of dns1123Label(version.name)) errors.push(fieldError.invalid(`${at}.name`, version.name, text));
+    if (seen.has(version.name))
+      errors.push(fieldError.invalid(`${at}.name`, version.name, "must contain unique version names"));
+    seen.add(version.name);
+    if (!version.schema?.openAPIV3Schema) {
+      errors.push(fieldError.required(`${at}.schema.openAPIV3Schema`, "schemas are required"));
+    } else if ((version.schema.openAPIV3Schema as { type?: string }).type !== "object") {
+      const type = (version.schema.openAPIV3Schema as { type?: string }).type ?? "";
+      errors.push(fieldError.invalid(`${at}.schema.openAPIV3Schema.type`, type, "must be object at the root"));
+    }
+  }
+  if (spec.versions.filter(({ storage }) => storage).length !== 1) {
+    const list = spec.versions.map(({ name }) => name);
+    errors.push(fieldError.invalid("spec.versions", list, "must have exactly one version marked as storage version"));
+  }
+  return errors;
+}
+
+/** Refuses definitions that cannot be served: invalid ones with 422, those that need webhooks with 501. */
+export const definitionCheck: AdmissionPlugin = {
+  name: "CustomResourceDefinitionCheck",
+  async validate({ facts, operation, subresource, object }) {
+    if (facts.resource !== "customresourcedefinitions" || facts.custom || subresource || operation === "DELETE") return;
+    const definition = object as CustomResourceDefinition;
+    const of = { group: facts.group, resource: facts.kind };
+    const errors = checkDefinition(definition);
+    if (errors.length > 0) throw invalid(of, definition.metadata.name ?? "", errors);
+    if (definition.spec.conversion?.strategy === "Webhook") throw notBuilt("conversion of custom resources by webhook");
+    try {
+      // Compiles every path. Loaded at use: most clusters define nothing.
+      const { customFacts } = await import("./custom-facts.ts");
+      customFacts(definition);
+    } catch (error) {
+      const text = (error as Error).message;
+      throw invalid(of, definition.metadata.name ?? "", [fieldError.invalid("spec.versions", "", text)]);
+    }
+  },
+};
