@@ -3,15 +3,18 @@ import type { AdmissionPlugin, ServerContext } from "../request.ts";
 import { certificateApproval } from "./certificate-approval.ts";
 import { defaultIngressClass, defaultStorageClass } from "./default-classes.ts";
 import { defaultTolerationSeconds } from "./default-tolerations.ts";
+import { limitRanger } from "./limit-ranger.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { nodeRestriction } from "./node-restriction.ts";
 import { podSecurity } from "./pod-security.ts";
-import { priority } from "./priority.ts";
+import { ensureSystemPriorityClasses, priority } from "./priority.ts";
+import { resourceQuota } from "./resource-quota.ts";
 import { roleEscalation } from "./role-escalation.ts";
 import { runtimeClass } from "./runtime-class.ts";
 import { serviceAccountAdmission } from "./service-account.ts";
 import { serviceAllocation } from "./service-allocation.ts";
 import { taintNodesByCondition } from "./taint-nodes.ts";
+import { webhooks } from "./webhooks.ts";
 
 export interface AdmissionOptions {
   readonly context: ServerContext;
@@ -28,6 +31,10 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
   const { context, rbac } = options;
   const { client, authorize, clusterClock: clock, logger } = context;
   const signal = options.signal ?? new AbortController().signal;
+  ensureSystemPriorityClasses(client).catch((error) => {
+    // Their numbers are known without them: pods that name them are admitted all the same.
+    if (!signal.aborted) logger.warn({ err: error }, "Writing the system's priority classes failed");
+  });
   return [
     namespaceLifecycle(client),
     serviceAccountAdmission(client),
@@ -37,6 +44,7 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
     defaultTolerationSeconds,
     // After what adds to pods, before what counts them.
     runtimeClass(client),
+    limitRanger(client),
     defaultStorageClass(client),
     defaultIngressClass(client),
     podSecurity,
@@ -50,5 +58,8 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
       logger,
       signal,
     }),
+    webhooks(client),
+    // The last one: it counts what all others let pass.
+    resourceQuota(context),
   ];
 }

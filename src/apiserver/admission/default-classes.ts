@@ -24,7 +24,7 @@ export function defaultStorageClass(client: Client): AdmissionPlugin {
       const claim: PersistentVolumeClaim = attributes.object;
       const annotated = claim.metadata.annotations?.["volume.beta.kubernetes.io/storage-class"] !== undefined;
       if (!claim.spec || claim.spec.storageClassName !== undefined || annotated) return;
-      const found = (await client.list(storageClasses)).items
+      const found = (await client.list(storageClasses, { resourceVersion: "0" })).items
         .filter((one) => marked(one, defaultStorage))
         .sort(
           (a, b) =>
@@ -45,7 +45,9 @@ export function defaultIngressClass(client: Client): AdmissionPlugin {
       const ingress: Ingress = attributes.object;
       const annotated = ingress.metadata.annotations?.["kubernetes.io/ingress.class"] !== undefined;
       if (ingress.spec?.ingressClassName !== undefined || annotated) return;
-      const found = (await client.list(ingressClasses)).items.filter((one) => marked(one, [defaultIngress]));
+      const found = (await client.list(ingressClasses, { resourceVersion: "0" })).items.filter((one) =>
+        marked(one, [defaultIngress]),
+      );
       if (found.length > 1) {
         throw refusedBy(attributes, `${found.length} default IngressClasses were found, only 1 allowed`);
       }

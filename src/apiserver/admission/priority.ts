@@ -44,7 +44,7 @@ export function priority(client: Client): AdmissionPlugin {
     }
   };
   const defaultClass = async (): Promise<PriorityClass | undefined> => {
-    const all = (await client.list(priorityClasses)).items.filter((one) => one.globalDefault);
+    const all = (await client.list(priorityClasses, { resourceVersion: "0" })).items.filter((one) => one.globalDefault);
     return all.sort((a, b) => (a.value ?? 0) - (b.value ?? 0))[0];
   };
   return {

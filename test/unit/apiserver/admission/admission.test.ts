@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { validatingWebhookConfigurations } from "../../../../src/api/generated/admissionregistration-v1.ts";
 import {
+  limitRanges,
   namespaces,
   type Pod,
   pods,
+  resourceQuotas,
   type Service,
   serviceAccounts,
   services,
@@ -38,7 +41,17 @@ async function start(
   client.put(serviceAccounts, { metadata: { name: "default", namespace: "default" } });
   const rbac = createRbac({ client, clock, logger: silentLogger, signal: stop.signal });
   const authorize = unionAuthorizer([mastersAuthorizer, rbac.authorize]);
+  const rewrite = async <T extends KubeObject>(
+    type: ResourceType<T>,
+    target: { namespace?: string; name: string },
+    change: (object: T) => void,
+  ) => {
+    const next = structuredClone(await client.get(type, target.name, target));
+    change(next);
+    return client.put(type, next);
+  };
   const context = {
+    rewrite,
     client,
     clusterClock: clock,
     ioClock: clock,
@@ -59,7 +72,7 @@ async function start(
     rest: Partial<AdmissionAttributes> = {},
   ): AdmissionAttributes => ({
     operation,
-    facts: { ...type, singular: type.kind.toLowerCase() } as unknown as ResourceFacts,
+    facts: { ...type, singular: type.kind.toLowerCase(), storage: {} } as unknown as ResourceFacts,
     ...(type.namespaced ? { namespace: object?.metadata.namespace ?? "default" } : {}),
     name: object?.metadata.name ?? "",
     ...(object ? { object } : {}),
@@ -91,7 +104,7 @@ async function start(
     await settle();
     return stored;
   };
-  return { client, attributesOf, run, release, create };
+  return { client, clock, attributesOf, run, release, create };
 }
 
 const pod = (spec: Partial<NonNullable<Pod["spec"]>> = {}): Pod => ({
@@ -343,4 +356,83 @@ test("a namespace that demands a pod security level is refused as long as nobody
   await assert.rejects(create(namespaces, namespace("restricted")), { code: 501 });
   await assert.rejects(create(namespaces, namespace("nonsense")), { code: 422 });
   await create(namespaces, namespace("privileged"));
+});
+
+test("containers get a limit range's defaults, and what is outside of it is refused", async (t) => {
+  const { create, client } = await start(t);
+  const limits = [
+    {
+      type: "Container",
+      default: { cpu: "500m", memory: "256Mi" },
+      defaultRequest: { cpu: "100m" },
+      max: { cpu: "1", memory: "1Gi" },
+      min: { cpu: "50m" },
+    },
+  ];
+  client.put(limitRanges, { metadata: { name: "l", namespace: "default" }, spec: { limits } });
+  const made = await create(pods, pod({ containers: [{ name: "c", resources: { limits: { memory: "512Mi" } } }] }));
+  assert.deepEqual(made.spec?.containers[0]?.resources, {
+    requests: { cpu: "100m", memory: "512Mi" },
+    limits: { cpu: "500m", memory: "512Mi" },
+  });
+  assert.match(made.metadata.annotations?.["kubernetes.io/limit-ranger"] ?? "", /cpu limit for container c/);
+  const resources = { requests: { cpu: "10m" }, limits: { cpu: "2", memory: "1Gi" } };
+  await assert.rejects(
+    create(pods, pod({ containers: [{ name: "c", resources }] })),
+    /pods "p" is forbidden: \[minimum cpu usage per Container is 50m, but request is 10m, maximum cpu usage per Container is 1, but limit is 2\]/,
+  );
+});
+
+test("a quota is never passed, not even by requests at the same moment, and shows what is used", async (t) => {
+  const { create, client, clock } = await start(t);
+  const hard = { pods: "2", "requests.cpu": "1" };
+  client.put(resourceQuotas, { metadata: { name: "q", namespace: "default" }, spec: { hard } });
+  const named = (name: string, cpu: string): Pod => ({
+    metadata: { name, namespace: "default" },
+    spec: { containers: [{ name: "c", resources: { requests: { cpu } } }] },
+  });
+  const outcomes = await Promise.allSettled(["a", "b", "c"].map((name) => create(pods, named(name, "300m"))));
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ["fulfilled", "fulfilled", "rejected"],
+  );
+  assert.match(
+    String((outcomes[2] as PromiseRejectedResult).reason),
+    /pods "c" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2/,
+  );
+  const quota = await client.get(resourceQuotas, "q", { namespace: "default" });
+  assert.deepEqual(quota.status, { hard, used: { pods: "2", "requests.cpu": "600m" } });
+  await client.delete(pods, "a", { namespace: "default" });
+  await clock.advance(3_000);
+  await assert.rejects(
+    create(pods, named("d", "800m")),
+    /requested: requests.cpu=800m, used: requests.cpu=300m, limited: requests.cpu=1/,
+  );
+  await assert.rejects(
+    create(pods, { ...pod(), metadata: { name: "e", namespace: "default" } }),
+    /failed quota: q: must specify requests.cpu/,
+  );
+  await create(pods, named("f", "700m"));
+});
+
+test("a request that a webhook would have to judge is refused, others and ignorable webhooks let it pass", async (t) => {
+  const { create, client } = await start(t);
+  const rule = { operations: ["CREATE"], apiGroups: [""], apiVersions: ["v1"], resources: ["pods"] };
+  const hook = (rest: object) => ({
+    name: "judge.example.com",
+    admissionReviewVersions: ["v1"],
+    clientConfig: {},
+    sideEffects: "None",
+    rules: [rule],
+    ...rest,
+  });
+  const put = (rest: object) =>
+    client.put(validatingWebhookConfigurations, { metadata: { name: "w" }, webhooks: [hook(rest)] });
+  put({ failurePolicy: "Fail" });
+  await assert.rejects(create(pods, pod()), /Calling admission webhook "judge.example.com" is not supported/);
+  await create(serviceAccounts, { metadata: { name: "x", namespace: "default" } });
+  put({ failurePolicy: "Ignore" });
+  await create(pods, pod());
+  put({ failurePolicy: "Fail", namespaceSelector: { matchLabels: { judged: "yes" } } });
+  await create(pods, pod());
 });
