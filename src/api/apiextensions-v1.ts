@@ -1,5 +1,6 @@
 import { type CustomResourceDefinition, customResourceDefinitions } from "./generated/apiextensions-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateDefinition, validateDefinitionUpdate } from "./validation/definition.ts";
 
 /** Remembers every version that objects may be stored in. */
 function recordStorageVersion(definition: CustomResourceDefinition): void {
@@ -27,6 +28,8 @@ export const apiextensionsV1: readonly KindEntry[] = [
         const service = spec.conversion.webhook?.clientConfig?.service;
         if (service) service.port ??= 443;
       },
+      validate: validateDefinition,
+      validateUpdate: validateDefinitionUpdate,
       prepareForCreate: recordStorageVersion,
       prepareForUpdate: recordStorageVersion,
     },

@@ -1,6 +1,7 @@
 import { ageColumn, text } from "./columns.ts";
 import { type APIService, apiServices } from "./generated/apiregistration-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateApiService } from "./validation/definition.ts";
 
 function available({ status }: APIService): string {
   const condition = status?.conditions?.find((candidate) => candidate.type === "Available");
@@ -19,6 +20,7 @@ export const apiregistrationV1: readonly KindEntry[] = [
     ],
     strategy: {
       allowUnconditionalUpdate: false,
+      validate: validateApiService,
       applyDefaults({ spec }) {
         if (spec?.service) spec.service.port ??= 443;
       },

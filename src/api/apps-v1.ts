@@ -133,7 +133,6 @@ export const appsV1: readonly KindEntry[] = [
         }
         if (spec.updateStrategy.type === "RollingUpdate" && spec.updateStrategy.rollingUpdate) {
           spec.updateStrategy.rollingUpdate.partition ??= 0;
-          spec.updateStrategy.rollingUpdate.maxUnavailable ??= 1;
         }
         spec.persistentVolumeClaimRetentionPolicy ??= {};
         spec.persistentVolumeClaimRetentionPolicy.whenDeleted ||= "Retain";

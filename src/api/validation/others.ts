@@ -1,4 +1,4 @@
-import { dns1035Label, dns1123Subdomain, maskTrailingDash } from "../../machinery/names.ts";
+import { dns1123Label, dns1123Subdomain, maskTrailingDash } from "../../machinery/names.ts";
 import type { FieldError } from "../../machinery/status.ts";
 import type { HorizontalPodAutoscaler } from "../generated/autoscaling-v2.ts";
 import type { EndpointSlice } from "../generated/discovery-v1.ts";
@@ -10,9 +10,9 @@ import { sameJson } from "../strategy.ts";
 import { Errors } from "./errors.ts";
 import { checkIntOrPercent, checkLabelSelector } from "./labels.ts";
 
-/** Names of services are DNS-1035 labels. */
+/** Names of services are labels; since v1.36 they may begin with a digit. */
 export function serviceName(name: string, prefix: boolean): string[] {
-  return dns1035Label(prefix ? maskTrailingDash(name) : name);
+  return dns1123Label(prefix ? maskTrailingDash(name) : name);
 }
 
 export function validateDisruptionBudget({ spec }: PodDisruptionBudget): FieldError[] {
@@ -60,7 +60,7 @@ function checkBackend(errors: Errors, at: string, backend: IngressBackend): void
   if (!service && !resource) errors.required(`${at}.service.name`);
   if (!service) return;
   if (!service.name) errors.required(`${at}.service.name`);
-  else errors.messages(`${at}.service.name`, service.name, dns1035Label(service.name));
+  else errors.messages(`${at}.service.name`, service.name, dns1123Label(service.name));
   if (service.port?.name && service.port.number) {
     errors.invalid(`${at}.service.port`, service.port, "cannot set both port name & port number");
   }

@@ -210,3 +210,47 @@ test("secrets of a known type hold its keys", () => {
   const secret = { metadata: { name: "s" }, type: "kubernetes.io/tls", data: { "tls.crt": "eA==" } };
   assert.deepEqual(violations("v1/secrets", secret), ["data[tls.key]: Required value"]);
 });
+
+const definition = (spec: object = {}, name = "foos.example.com") => ({
+  metadata: { name },
+  spec: {
+    group: "example.com",
+    scope: "Namespaced",
+    names: { plural: "foos", kind: "Foo" },
+    versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
+    ...spec,
+  },
+});
+
+test("a definition of custom resources is named after them, and stores one version", () => {
+  const path = "apiextensions.k8s.io/v1/customresourcedefinitions";
+  assert.deepEqual(violations(path, definition()), []);
+  assert.deepEqual(violations(path, definition({}, "x")), [
+    'metadata.name: Invalid value: "x": must be spec.names.plural+"."+spec.group',
+  ]);
+  const schema = { openAPIV3Schema: { type: "object" } };
+  const [message = ""] = violations(
+    path,
+    definition({ versions: [{ name: "v1", served: true, storage: false, schema }] }),
+  );
+  assert.match(message, /^spec\.versions: Invalid value: .*: must have exactly one version marked as storage version$/);
+  assert.deepEqual(violations(path, definition({ versions: [{ name: "v1", served: true, storage: true }] })), [
+    "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
+  ]);
+});
+
+test("a definition keeps the versions that objects may be stored in", () => {
+  const version = (name: string, storage: boolean) => ({
+    name,
+    served: true,
+    storage,
+    schema: { openAPIV3Schema: { type: "object" } },
+  });
+  const path = "apiextensions.k8s.io/v1/customresourcedefinitions";
+  const [message = ""] = updateViolations(path, definition(), definition({ versions: [version("v2", true)] }));
+  assert.match(message, /^status\.storedVersions\[0\]: Invalid value: "v1": missing from spec\.versions;/);
+  assert.deepEqual(
+    updateViolations(path, definition(), definition({ versions: [version("v1", false), version("v2", true)] })),
+    [],
+  );
+});
