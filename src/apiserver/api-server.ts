@@ -133,7 +133,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     }),
     streams: streamSubresources(options.kubeletClient),
   };
-  admission.push(definitionCheck, ...admissionChain({ context, rbac: authorization.rbac, ...options }));
+  admission.push(definitionCheck, ...admissionChain({ context, rbac: authorization.rbac, signal, ...options }));
 
   const system = startSystemObjects({
     client: ownClient,
