@@ -101,8 +101,7 @@ function checkConversion(errors: Errors, conversion: CustomResourceConversion | 
   if (conversion.strategy === "Webhook") {
     const { clientConfig } = webhook ?? {};
     const path = "spec.conversion.webhookClientConfig";
-    if (!clientConfig) errors.required(path, "required when strategy is set to Webhook");
-    else if ((clientConfig.url === undefined) === (clientConfig.service === undefined)) {
+    if (clientConfig && (clientConfig.url === undefined) === (clientConfig.service === undefined)) {
       errors.required(path, "exactly one of url or service is required");
     }
     if (!webhook?.conversionReviewVersions?.length) errors.required("spec.conversion.conversionReviewVersions");
