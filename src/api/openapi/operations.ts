@@ -59,7 +59,7 @@ const namespaceParameter: Parameter = {
   name: "namespace",
   in: "path",
   type: "string",
-  description: "object name and auth scope, such as for teams and projects",
+  description: "Namespace of the object.",
 };
 
 /** All operations of a resource; adds the schemas that they mention to `definitions`. */
@@ -75,7 +75,7 @@ export function operationsOf(facts: ResourceFacts, definitions: Definitions): Op
   const deleted = () => definitions.builtIn("io.k8s.apimachinery.pkg.apis.meta.v1.Status");
   const deleteBody = () => definitions.builtIn("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
   const named: Parameter[] = [
-    { name: "name", in: "path", type: "string", description: `name of the ${facts.kind}` },
+    { name: "name", in: "path", type: "string", description: `Name of the ${facts.kind}.` },
     ...inScope,
   ];
   const operations: Operation[] = [];
