@@ -26,6 +26,10 @@ export const certificatesV1: readonly KindEntry[] = [
       applyDefaults({ spec }) {
         if (spec && !spec.usages?.length) spec.usages = ["digital signature", "key encipherment"];
       },
+      // Who asks is for the API server to say, after this.
+      prepareForCreate({ spec }) {
+        for (const field of ["username", "uid", "groups", "extra"] as const) delete spec[field];
+      },
       // What was asked for, and by whom, never changes.
       prepareForUpdate: (request, old) => copyField(request, old, "spec"),
     },

@@ -111,3 +111,11 @@ test("a cluster-scoped review is found under its group", () => {
   assert.equal(findResource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")?.namespaced, false);
   assert.equal(findResource("", "v1", "nothing"), undefined);
 });
+
+test("a certificate request cannot name another requestor", () => {
+  const { spec } = created("certificates.k8s.io/v1/certificatesigningrequests", {
+    metadata: { name: "c" },
+    spec: { request: "eA==", signerName: "a.example.com/b", username: "system:admin", groups: ["system:masters"] },
+  });
+  assert.deepEqual([spec.username, spec.groups], [undefined, undefined]);
+});
