@@ -22,6 +22,7 @@ import { startDefinitionController } from "./custom-resources/definition-control
 import { Handler, pathNotFound, type SpecialHandlers } from "./handler.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { createInProcessClient } from "./in-process-client.ts";
+import { apiServiceCheck, startLocalApiServices } from "./local-api-services.ts";
 import { createPlainRoutes } from "./plain-routes.ts";
 import type { Authenticator, Authorizer, NodeDialer, ServerContext, UserInfo } from "./request.ts";
 import { RequestMetrics } from "./request-metrics.ts";
@@ -133,7 +134,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     }),
     streams: streamSubresources(options.kubeletClient),
   };
-  admission.push(definitionCheck, ...admissionChain({ context, rbac: authorization.rbac, signal, ...options }));
+  admission.push(
+    definitionCheck,
+    apiServiceCheck,
+    ...admissionChain({ context, rbac: authorization.rbac, signal, ...options }),
+  );
 
   const system = startSystemObjects({
     client: ownClient,
@@ -153,6 +158,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const whenReady = Promise.all([authorization.ready(), system, definitions]).then(() => {
     ready = true;
   });
+  // Nobody waits for these; they are what tools list.
+  whenReady
+    .then(() => startLocalApiServices({ client: ownClient, resources, clock: ioClock, logger, signal }))
+    .catch((error) => signal.aborted || logger.warn({ err: error }, "Writing the APIServices failed"));
   whenReady.catch((error) => logger.error({ err: error }, "The API server could not write its own objects"));
 
   const metrics = new RequestMetrics(ioClock);

@@ -1,5 +1,6 @@
 /** The HTTP door: from a request to a verb and back. */
 import { randomInt } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { ResourceFacts } from "../api/resource.ts";
 import { builtInSchema } from "../api/schemas.ts";
@@ -18,10 +19,12 @@ import { managerOf, readDeleteParameters, readListParameters, readWriteParameter
 import { type Call, type Core, groupResource, toStatusError } from "./core.ts";
 import { mediaTypeOf, parseBody, parseYaml, readBody, type SchemaFor } from "./http/body.ts";
 import { encodeItem, encodeList, parseIncludeObject, type View } from "./http/encode.ts";
+import { FanOut } from "./http/fan-out.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { negotiate } from "./http/negotiate.ts";
 import { sendError, sendJson, sendObject } from "./http/reply.ts";
-import { httpSink, WatchEncoder } from "./http/watch-stream.ts";
+import { httpSink, WatchEncoder, webSocketSink } from "./http/watch-stream.ts";
+import { acceptWatchSocket } from "./http/web-socket-watch.ts";
 import {
   checkVerb,
   createObject,
@@ -47,7 +50,7 @@ import { type DeleteOutcome, deleteObject } from "./verbs/delete.ts";
 import { deleteCollection } from "./verbs/delete-collection.ts";
 import { list } from "./verbs/list.ts";
 import { type PatchType, parsePatchFindings } from "./verbs/patch.ts";
-import { watch } from "./verbs/watch.ts";
+import { type WatchSink, watch } from "./verbs/watch.ts";
 
 /** Handlers of what is more than reading and writing objects; keys are "<group>/<resource>[/<subresource>]". */
 export interface SpecialHandlers {
@@ -92,9 +95,11 @@ const returnsDeleted = new Set([
 
 export class Handler {
   readonly #options: HandlerOptions;
+  readonly #fanOut: FanOut;
 
   constructor(options: HandlerOptions) {
     this.#options = options;
+    this.#fanOut = new FanOut(options.core.ioClock);
   }
 
   /** Answers a request; never throws. */
@@ -127,7 +132,10 @@ export class Handler {
         facts &&
         info.subresource &&
         this.#options.special.streams[`${info.group}/${info.resource}/${info.subresource}`];
-      if (!stream) throw badRequest("this path does not take an upgraded connection");
+      if (facts && !stream && info.verb === "watch") {
+        return await this.#watchSocket(request as IncomingMessage, socket, head, url, info, user, facts);
+      }
+      if (!facts || !stream) throw badRequest("this path does not take an upgraded connection");
       await this.#stream(stream, facts, { request, url, info, user, upgrade: { socket, head } });
     } catch (error) {
       const status = this.#statusOf(error);
@@ -217,7 +225,7 @@ export class Handler {
     }
   }
 
-  #view({ request, url }: Exchange, offer: "object" | "watch" = "object"): View {
+  #view({ request, url }: Pick<Exchange, "request" | "url">, offer: "object" | "watch" = "object"): View {
     return {
       encoding: negotiate(request.headers.accept, offer),
       includeObject: parseIncludeObject(url.searchParams.get("includeObject")),
@@ -253,7 +261,7 @@ export class Handler {
     const { signal } = this.#options;
     request.resume();
     await new Promise<void>((resolve, reject) => {
-      const sink = httpSink(response, encoder);
+      const sink = httpSink(response, encoder, this.#fanOut);
       let stop: (() => void) | undefined;
       const onGone = () => stop?.();
       const finish = () => {
@@ -278,6 +286,45 @@ export class Handler {
         if (response.destroyed || signal.aborted) stop();
       }, reject);
     });
+  }
+
+  async #watchSocket(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    url: URL,
+    info: RequestInfo,
+    user: UserInfo,
+    facts: ResourceFacts,
+  ): Promise<void> {
+    checkScope(facts, info, url);
+    checkVerb(facts, info.subresource, info.verb);
+    const view = this.#view({ request, url }, "watch");
+    const parameters = readListParameters(url.searchParams);
+    const call = callOf(facts, info, user);
+    const encoder = new WatchEncoder(facts, () => ({ ...view, nowMs: this.#options.core.clusterClock.now() }));
+    // Refusals come before the handshake, as plain replies; so the watch starts first and waits for its socket.
+    const early: (() => void)[] = [];
+    let sink: WatchSink | undefined;
+    const later = (run: (sink: WatchSink) => void) => {
+      if (sink) run(sink);
+      else early.push(() => run(sink!));
+    };
+    const stop = await watch(this.#options.core, call, parameters, {
+      open: () => {},
+      changes: (changes) => later((to) => to.changes(changes)),
+      bookmark: (revision, initial) => later((to) => to.bookmark(revision, initial)),
+      end: (error) => later((to) => to.end(error)),
+    });
+    const connection = await acceptWatchSocket(request, socket, head);
+    const { signal } = this.#options;
+    signal.addEventListener("abort", stop, { once: true });
+    connection.onClose(() => {
+      signal.removeEventListener("abort", stop);
+      stop();
+    });
+    sink = webSocketSink(connection, encoder);
+    for (const run of early) run();
   }
 
   async #create(exchange: Exchange): Promise<void> {
@@ -424,17 +471,7 @@ export class Handler {
     const { request, url, info, user, response, upgrade } = on;
     checkScope(facts, info, url);
     const { core, context } = this.#options;
-    const call: Call = {
-      facts,
-      namespace: info.namespace,
-      name: info.name ?? "",
-      subresource: info.subresource,
-      user,
-      admission: true,
-      dryRun: false,
-      fieldManager: "",
-      warn: () => {},
-    };
+    const call = callOf(facts, info, user);
     if (info.subresource !== "log") {
       const attributes = admissionAttributes(call, "CONNECT", undefined, undefined);
       await admit(core, call, attributes);
@@ -485,6 +522,21 @@ interface Exchange {
   readonly url: URL;
   readonly call: Call;
   readonly warnings: string[];
+}
+
+/** The call of a request that writes nothing. */
+function callOf(facts: ResourceFacts, info: RequestInfo, user: UserInfo): Call {
+  return {
+    facts,
+    namespace: facts.namespaced ? info.namespace : undefined,
+    name: info.name ?? "",
+    subresource: info.subresource,
+    user,
+    admission: true,
+    dryRun: false,
+    fieldManager: "",
+    warn: () => {},
+  };
 }
 
 export function urlOf(request: Incoming): URL {

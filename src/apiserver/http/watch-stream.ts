@@ -4,8 +4,10 @@ import { apiVersionOf } from "../../machinery/object.ts";
 import type { StatusError } from "../../machinery/status.ts";
 import type { WatchChange, WatchSink } from "../verbs/watch.ts";
 import { encodeItem, tableHead, type View } from "./encode.ts";
+import type { FanOut, FanOutTarget } from "./fan-out.ts";
 import type { Outgoing } from "./messages.ts";
 import { endWith, startStream } from "./reply.ts";
+import type { WatchSocket } from "./web-socket-watch.ts";
 
 /** A watcher that lets more than this pile up is too slow: it is cut off and starts again from where it is. */
 const maxBufferedBytes = 32 * 1024 * 1024;
@@ -73,11 +75,13 @@ function initialRow(metadata: object, view: View): string {
 }
 
 /** Writes a watch as a stream of JSON lines. */
-export function httpSink(response: Outgoing, encoder: WatchEncoder): WatchSink {
-  const write = (bytes: Buffer) => {
-    if (response.destroyed || response.writableEnded) return;
-    (response.write as (chunk: Buffer) => boolean)(bytes);
-    if (response.writableLength > maxBufferedBytes) response.destroy();
+export function httpSink(response: Outgoing, encoder: WatchEncoder, fanOut: FanOut): WatchSink {
+  const target: FanOutTarget = {
+    write: (bytes) => {
+      if (response.destroyed || response.writableEnded) return;
+      (response.write as (chunk: Buffer) => boolean)(bytes);
+      if (response.writableLength > maxBufferedBytes) response.destroy();
+    },
   };
   return {
     open: () => {
@@ -87,14 +91,30 @@ export function httpSink(response: Outgoing, encoder: WatchEncoder): WatchSink {
       response.setHeader("cache-control", "no-cache, private");
       startStream(response);
     },
-    changes: (changes) => {
-      const frames = encoder.changes(changes);
-      write(frames.length === 1 ? frames[0]! : Buffer.concat(frames));
-    },
-    bookmark: (revision, initial) => write(encoder.bookmark(revision, initial)),
+    changes: (changes) => fanOut.send(target, encoder.changes(changes)),
+    bookmark: (revision, initial) => fanOut.send(target, [encoder.bookmark(revision, initial)]),
     end: (error) => {
-      if (error) write(encoder.error(error));
+      if (error) fanOut.send(target, [encoder.error(error)]);
+      if (response.destroyed) fanOut.forget(target);
+      else fanOut.flush(target);
       endWith(response, "");
+    },
+  };
+}
+
+/** Sends a watch over a WebSocket, a message an event. */
+export function webSocketSink(socket: WatchSocket, encoder: WatchEncoder): WatchSink {
+  const send = (frames: readonly Buffer[]) => {
+    for (const frame of frames) socket.send(frame.toString("utf8").trimEnd());
+    if (socket.buffered() > maxBufferedBytes) socket.close();
+  };
+  return {
+    open: () => {},
+    changes: (changes) => send(encoder.changes(changes)),
+    bookmark: (revision, initial) => send([encoder.bookmark(revision, initial)]),
+    end: (error) => {
+      if (error) send([encoder.error(error)]);
+      socket.close();
     },
   };
 }

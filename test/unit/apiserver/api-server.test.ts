@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
+import { WebSocket } from "ws";
 import { configMaps } from "../../../src/api/generated/core-v1.ts";
 import { StatusError } from "../../../src/machinery/status.ts";
 import { ApiHarness, type Json } from "./harness.ts";
@@ -479,6 +481,42 @@ describe("the API server", () => {
       assert.equal(second.object.columnDefinitions.length, 0);
       assert.equal(second.object.rows[0].cells[0], "t1");
     });
+  });
+
+  test("a watch over a WebSocket sends a message an event", async () => {
+    const { body: list } = await api.get(maps);
+    const url = `${api.url.replace("http", "ws")}${maps}?watch=1&resourceVersion=${list.metadata.resourceVersion}`;
+    const socket = new WebSocket(url, { headers: { "x-user": "admin" } });
+    await once(socket, "open");
+    const message = once(socket, "message");
+    await api.post(maps, configMap("socket"));
+    const [data] = await message;
+    assert.equal(JSON.parse(String(data)).object.metadata.name, "socket");
+    socket.close();
+    const refused = new WebSocket(url, { headers: { "x-user": "eve" } });
+    const [, response] = await once(refused, "unexpected-response");
+    assert.equal(response.statusCode, 403);
+    response.destroy();
+  });
+
+  test("every served group-version has its APIService, and forwarding ones are refused", async () => {
+    const at = "/apis/apiregistration.k8s.io/v1/apiservices";
+    const watch = await api.watch(`${at}?watch=1&fieldSelector=metadata.name%3Dv1.apps`);
+    for (;;) {
+      const { object } = await watch.next();
+      if (object.status?.conditions?.[0]?.reason === "Local") break;
+    }
+    watch.close();
+    const service = { namespace: "default", name: "metrics", port: 443 };
+    const spec = {
+      group: "a.b",
+      version: "v1",
+      groupPriorityMinimum: 100,
+      versionPriority: 100,
+      service,
+      insecureSkipTLSVerify: true,
+    };
+    assert.equal((await api.post(at, { metadata: { name: "v1.a.b" }, spec })).code, 501);
   });
 
   describe("scale", () => {
