@@ -55,7 +55,8 @@ export function bootstrapPolicy(): {
       ...controllers.map(([name]) => ({
         metadata: metadata(`system:controller:${name}`),
         roleRef: { apiGroup: rbacGroup, kind: "ClusterRole", name: `system:controller:${name}` },
-        subjects: [subject(`account:kube-system/${name}`)],
+        // All controllers run in one process here and share its user; the account is who they are in Kubernetes.
+        subjects: [subject(`account:kube-system/${name}`), subject("user:system:kube-controller-manager")],
       })),
     ],
     roles: namespaced.map(({ namespace, name, rules }) => ({ metadata: metadata(name, namespace), rules })),

@@ -46,6 +46,20 @@ test("the default policy lets members of system:masters do everything and strang
   assert.equal(await may(user("jane"), "create", "selfsubjectaccessreviews", review), true);
 });
 
+test("the controller manager may do what its controllers do, and no more", async (t) => {
+  const { may, user } = await start(t);
+  const manager = user("system:kube-controller-manager");
+  assert.equal(await may(manager, "create", "pods", { namespace: "a" }), true);
+  assert.equal(await may(manager, "update", "deployments/status", { namespace: "a", group: "apps" }), true);
+  assert.equal(await may(manager, "update", "namespaces/finalize", { name: "a" }), true);
+  assert.equal(await may(manager, "create", "serviceaccounts", { namespace: "a" }), true);
+  assert.equal(await may(manager, "create", "pods/exec", { namespace: "a" }), false);
+  assert.equal(await may(manager, "create", "clusterrolebindings", { group: "rbac.authorization.k8s.io" }), false);
+  const scheduler = user("system:kube-scheduler");
+  assert.equal(await may(scheduler, "create", "pods/binding", { namespace: "a" }), true);
+  assert.equal(await may(scheduler, "create", "pods", { namespace: "a" }), false);
+});
+
 test("a role binding to edit gives rights in its namespace only, through aggregation those of view too", async (t) => {
   const { client, may, user } = await start(t);
   client.put(roleBindings, {
