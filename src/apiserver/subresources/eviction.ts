@@ -3,6 +3,7 @@ import { type Eviction, type PodDisruptionBudget, podDisruptionBudgets } from ".
 import { formatTime } from "../../machinery/clock.ts";
 import { fromLabelSelector } from "../../machinery/label-selector.ts";
 import { badRequest, forbidden, internalError, StatusError } from "../../machinery/status.ts";
+import { nodeNameOf } from "../authorization/node.ts";
 import type { BodySubresource, ServerContext } from "../request.ts";
 
 /** How long a client is told to wait before it asks again, seconds. */
@@ -12,7 +13,7 @@ const retryAfterSeconds = 10;
 const maxDisrupted = 2000;
 
 /** POST …/pods/{name}/eviction: deletes the pod if its disruption budget allows one more disruption, otherwise 429. */
-export const evictionSubresource: BodySubresource = async (context, { info, body, dryRun }) => {
+export const evictionSubresource: BodySubresource = async (context, { info, user, body, dryRun }) => {
   const eviction = body as Eviction;
   const name = info.name ?? "";
   const namespace = info.namespace ?? "";
@@ -20,6 +21,11 @@ export const evictionSubresource: BodySubresource = async (context, { info, body
     throw badRequest("name in URL does not match name in Eviction object");
   }
   const pod = await context.client.get(pods, name, { namespace });
+  const node = nodeNameOf(user);
+  if (node !== undefined && pod.spec?.nodeName !== node) {
+    const why = `node ${node} can only evict pods with spec.nodeName set to itself`;
+    throw forbidden({ group: "", resource: "pods" }, name, why);
+  }
   if (!isFree(pod)) await takeDisruption(context, pod, dryRun || Boolean(eviction.deleteOptions?.dryRun?.length));
   const { gracePeriodSeconds, preconditions, dryRun: wish } = eviction.deleteOptions ?? {};
   const dry = dryRun || Boolean(wish?.length);

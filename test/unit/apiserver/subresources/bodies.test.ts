@@ -48,7 +48,7 @@ function start() {
   const post = (
     handler: BodySubresource,
     body: object,
-    rest: { name?: string; resource?: string; dryRun?: boolean } = {},
+    rest: { name?: string; resource?: string; dryRun?: boolean; user?: UserInfo } = {},
   ) => {
     const { name = "p", resource = "pods", dryRun = false } = rest;
     const info = {
@@ -61,7 +61,7 @@ function start() {
       resource,
       name,
     };
-    const user: UserInfo = { name: "jane", groups: ["g", "system:authenticated"] };
+    const user = rest.user ?? { name: "jane", groups: ["g", "system:authenticated"] };
     return handler(context, { info, user, body: { metadata: {}, ...body } as KubeObject, dryRun });
   };
   const putPod = (rest: Partial<Pod> = {}, name = "p") =>
@@ -162,6 +162,17 @@ test("pods that are over or without a budget are evicted freely; an uncomputed b
   await assert.rejects(post(evictionSubresource, {}), /more than one PodDisruptionBudget/);
   putPod({ metadata: { name: "p", namespace: "a", labels: { app: "free" } } });
   await post(evictionSubresource, {});
+});
+
+test("a kubelet evicts only pods on its own node", async () => {
+  const { post, putPod } = start();
+  putPod({ spec: { nodeName: "n1", containers: [] } });
+  const kubelet = (node: string) => ({ name: `system:node:${node}`, groups: ["system:nodes"] });
+  await assert.rejects(
+    post(evictionSubresource, {}, { user: kubelet("n2") }),
+    /can only evict pods with spec.nodeName set to itself/,
+  );
+  await post(evictionSubresource, {}, { user: kubelet("n1") });
 });
 
 test("access reviews ask the authorizer for the right user and refuse questions that make no sense", async () => {
