@@ -90,6 +90,6 @@ async function main(): Promise<number> {
 }
 
 enableCompileCache();
-process.exitCode = await main();
-// Servers have ended in order by now; what is left (idle sockets, workers) must not keep the process.
-if (process.argv[2] === "server" || process.argv[2] === "agent") process.exit();
+const exitCode = await main();
+// What is left open (idle connections, workers, waits that nobody needs any more) must not keep the process.
+process.exit(exitCode);
