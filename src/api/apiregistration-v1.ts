@@ -1,3 +1,4 @@
+import { pathSegmentName } from "../machinery/names.ts";
 import { ageColumn, text } from "./columns.ts";
 import { type APIService, apiServices } from "./generated/apiregistration-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
@@ -19,6 +20,8 @@ export const apiregistrationV1: readonly KindEntry[] = [
       ageColumn,
     ],
     strategy: {
+      // The core group's is "v1.".
+      validateName: pathSegmentName,
       allowUnconditionalUpdate: false,
       validate: validateApiService,
       applyDefaults({ spec }) {

@@ -23,6 +23,7 @@ import { FanOut } from "./http/fan-out.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { negotiate } from "./http/negotiate.ts";
 import { sendError, sendJson, sendObject } from "./http/reply.ts";
+import { Turns } from "./http/turns.ts";
 import { httpSink, WatchEncoder, webSocketSink } from "./http/watch-stream.ts";
 import { acceptWatchSocket } from "./http/web-socket-watch.ts";
 import {
@@ -96,10 +97,12 @@ const returnsDeleted = new Set([
 export class Handler {
   readonly #options: HandlerOptions;
   readonly #fanOut: FanOut;
+  readonly #turns: Turns;
 
   constructor(options: HandlerOptions) {
     this.#options = options;
     this.#fanOut = new FanOut(options.core.ioClock);
+    this.#turns = new Turns(options.core.ioClock);
   }
 
   /** Answers a request; never throws. */
@@ -107,6 +110,7 @@ export class Handler {
     const startedMs = this.#options.core.ioClock.now();
     let info: RequestInfo | undefined;
     try {
+      if (!this.#turns.open) await this.#turns.next();
       const url = urlOf(request);
       info = parseRequestInfo(request.method ?? "GET", url);
       const user = await this.#options.authenticate(request);

@@ -35,6 +35,8 @@ const compactionIntervalMs = 5 * 60 * 1000;
 const expiryGranularityMs = 1000;
 /** Rows a message: large enough to be cheap, small enough that no piece of work holds a thread for long. */
 const pageSize = 500;
+/** Writes that are answered in one turn of the event loop. */
+const answersPerTurn = 8;
 /** A batch ends here, so that one transaction stays short. */
 const batchBytes = 4 * 1024 * 1024;
 const batchWrites = 1000;
@@ -285,7 +287,7 @@ class SqliteStore implements Store {
     }
     // Caches learn of a commit before its request is answered.
     this.#emit(events);
-    for (const answer of answers) answer();
+    void answerInTurns(answers);
   }
 
   #emit(events: StoreEvent[]): void {
@@ -391,6 +393,14 @@ class SqliteStore implements Store {
     this.#calls.clear();
     for (const watcher of this.#watchers) watcher.onError(error);
     this.#watchers.clear();
+  }
+}
+
+/** Each answer sets off the rest of a request; a large batch must not do all of that in one turn of the loop. */
+async function answerInTurns(answers: readonly (() => void)[]): Promise<void> {
+  for (const [index, answer] of answers.entries()) {
+    if (index > 0 && index % answersPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
+    answer();
   }
 }
 
