@@ -1,6 +1,8 @@
+import { clusterRoleAggregationController } from "./cluster-role-aggregation.ts";
 import type { ControllerFactory } from "./controller.ts";
 import { daemonSetController } from "./daemon-set.ts";
 import { deploymentController } from "./deployment.ts";
+import { disruptionController } from "./disruption.ts";
 import { endpointSliceController } from "./endpoint-slice.ts";
 import { endpointsController } from "./endpoints.ts";
 import { garbageCollector } from "./garbage-collector.ts";
@@ -13,11 +15,13 @@ import { replicaSetController } from "./replica-set.ts";
 import { replicationController } from "./replication-controller.ts";
 import { rootCaPublisher } from "./root-ca-publisher.ts";
 import { serviceAccountController } from "./service-account.ts";
+import { statefulSetController } from "./stateful-set.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
 
 /** Every controller. First what the first pod waits for. */
 export const controllerFactories: readonly ControllerFactory[] = [
+  clusterRoleAggregationController,
   serviceAccountController,
   rootCaPublisher,
   nodeIpamController,
@@ -28,9 +32,11 @@ export const controllerFactories: readonly ControllerFactory[] = [
   endpointSliceController,
   endpointsController,
   daemonSetController,
+  statefulSetController,
   jobController,
   ttlAfterFinishedController,
   replicationController,
+  disruptionController,
   namespaceController,
   podGarbageCollector,
   garbageCollector,

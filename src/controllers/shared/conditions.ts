@@ -16,7 +16,7 @@ export interface ConditionLike {
 export function withCondition<C extends ConditionLike>(
   conditions: readonly C[] | undefined,
   next: C,
-  clock: Clock,
+  clock: Pick<Clock, "now">,
 ): readonly C[] {
   const old = conditions?.find(({ type }) => type === next.type);
   if (old && old.status === next.status && old.reason === next.reason && old.message === next.message) {
