@@ -159,6 +159,7 @@ export class SpdyStream extends Duplex {
   readonly #encoder: SpdyEncoder;
   readonly #reply = Promise.withResolvers<void>();
   #receivedEnd = false;
+  #isAccepted = false;
   #reset = false;
 
   constructor(session: SpdySession, encoder: SpdyEncoder, id: number, headers: SpdyHeaders) {
@@ -190,8 +191,8 @@ export class SpdyStream extends Duplex {
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    // Ending a stream whose connection is gone is no failure: there is nobody left to tell.
-    if (this.#session.closed) done();
+    // Ending a stream whose connection is gone, or that was reset, is no failure: there is nobody left to tell.
+    if (this.#session.closed || this.#reset) done();
     else this.#session._send(this.#encoder.dataHead(this.id, 0, true), () => done());
   }
 
@@ -206,6 +207,7 @@ export class SpdyStream extends Duplex {
 
   /** @internal */
   _accepted(): void {
+    this.#isAccepted = true;
     this.#reply.resolve();
   }
 
@@ -223,6 +225,14 @@ export class SpdyStream extends Duplex {
   /** @internal */
   _reset(status: number): void {
     this.#reset = true;
+    if (status === statusCancel && this.#isAccepted) {
+      // Go's servers end streams this way, also the error stream right after the status of a command was written to it:
+      // what came before the cancellation has to stay readable.
+      if (!this.#receivedEnd) this.push(null);
+      this.#receivedEnd = true;
+      this.end();
+      return;
+    }
     this.#receivedEnd = true;
     // A peer that cancels after its end is done with a stream; one that cancels before breaks it.
     this.destroy(this.readableEnded ? undefined : new Error(`The SPDY stream was reset with status ${status}`));

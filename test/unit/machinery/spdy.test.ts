@@ -118,6 +118,18 @@ test("a reset breaks one stream and no other", async (t) => {
   assert.equal((await readAll(good)).toString(), "still here");
 });
 
+test("what came before the peer cancelled an accepted stream stays readable, as Go's error streams end that way", async (t) => {
+  const { client, far } = await pair(t);
+  far.on("stream", (stream) => {
+    stream.on("error", () => {});
+    stream.reply({});
+    stream.write("the status", () => stream.destroy());
+  });
+  const stream = client.open({ streamtype: "error" });
+  await stream.replied;
+  assert.equal((await readAll(stream)).toString(), "the status");
+});
+
 test("a reader that does not read holds the sender up instead of filling memory", async (t) => {
   const { client, far, socket } = await pair(t);
   let sent = 0;
