@@ -63,7 +63,8 @@ Its kubeconfig is the context ${contextName(clusterName)} in ${defaultKubeconfig
 ${outdated ? '\nIts nodes run an older build than the images; "npm run up -- --fresh" makes it anew, without what is in it.\n' : ""}
 Next:
   npx k3ts kubectl get nodes
-  npx k3ts kubectl create deployment web --image=k3ts/test-web --replicas=3   (after: npx k3ts image import k3ts/test-web)
+  npx k3ts image import -c dev k3ts/test-web
+  npx k3ts kubectl create deployment web --image=k3ts/test-web --replicas=3
   npx k3ts cluster delete ${clusterName}`);
 }
 
@@ -74,3 +75,5 @@ try {
   console.error(error instanceof Error ? `\n${error.message}` : error);
   process.exitCode = 1;
 }
+// Connections that are kept alive, to the engine and to the cluster, must not keep this waiting.
+process.exit();
