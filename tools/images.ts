@@ -49,7 +49,8 @@ const pause: Image = {
   basedOn: [baseImage],
 };
 const testWeb: Image = {
-  names: ["k3ts/test-web"],
+  // With a tag of its own: Kubernetes pulls what has none ("latest") even where it is present.
+  names: ["k3ts/test-web:1.0", "k3ts/test-web"],
   dockerfile: "images/test-web/Dockerfile",
   context: "images/test-web",
   inputs: ["images/test-web"],

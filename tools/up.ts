@@ -63,8 +63,8 @@ Its kubeconfig is the context ${contextName(clusterName)} in ${defaultKubeconfig
 ${outdated ? '\nIts nodes run an older build than the images; "npm run up -- --fresh" makes it anew, without what is in it.\n' : ""}
 Next:
   npx k3ts kubectl get nodes
-  npx k3ts image import -c dev k3ts/test-web
-  npx k3ts kubectl create deployment web --image=k3ts/test-web --replicas=3
+  npx k3ts image import -c dev k3ts/test-web:1.0
+  npx k3ts kubectl create deployment web --image=k3ts/test-web:1.0 --replicas=3
   npx k3ts cluster delete ${clusterName}`);
 }
 
