@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { type Clock, ioClock } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 
@@ -16,6 +17,7 @@ export interface ListenerOptions {
     readonly ca?: string | Buffer;
   };
   readonly logger: Logger;
+  readonly clock?: Clock;
   readonly handle: (request: Incoming, response: Outgoing) => void;
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
@@ -31,11 +33,13 @@ export interface Listener {
 /** Ten times Node's default: a client that cancels a thousand watches is no attacker. */
 const sessionMemoryMb = 100;
 const streamsPerConnection = 1000;
+/** What requests under way get to finish in; watches and idle connections are cut then. */
+const closeGraceMs = 100;
 const headersMaxBytes = 64 * 1024;
 
 /** One TLS port for HTTP/1.1, HTTP/2 and upgrades. Rejects when it cannot listen, naming the address. */
 export function listen(options: ListenerOptions): Promise<Listener> {
-  const { host, port, tls, logger } = options;
+  const { host, port, tls, logger, clock = ioClock } = options;
   const server = http2.createSecureServer({
     ...tls,
     allowHTTP1: true,
@@ -92,7 +96,7 @@ export function listen(options: ListenerOptions): Promise<Listener> {
           new Promise((done) => {
             server.close(() => done());
             for (const session of sessions) session.close();
-            setImmediate(() => {
+            clock.after(closeGraceMs, () => {
               for (const socket of sockets) socket.destroy();
             });
           }),

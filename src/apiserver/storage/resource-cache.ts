@@ -66,7 +66,7 @@ export class ResourceCache {
   readonly #store: Store;
   readonly #feed: StoreFeed;
   readonly #clock: Clock;
-  readonly #items = new OrderedMap<CachedObject>();
+  #items = new OrderedMap<CachedObject>();
   readonly #watchers = new Set<CacheWatcher>();
   #window: CacheEvent[] = [];
   /** Every change after this revision is in the window. */
@@ -191,6 +191,8 @@ export class ResourceCache {
   }
 
   async #fill(): Promise<void> {
+    // What an attempt that failed half-way left behind may be out of date.
+    this.#items = new OrderedMap();
     this.#early = [];
     this.#unlisten = this.#feed.listen(prefixOf(this.facts), (events) => {
       if (this.#early) this.#early.push(...events);
