@@ -16,8 +16,11 @@ import { preflight } from "./host/preflight.ts";
 import { startKubelet } from "./kubelet/kubelet.ts";
 import { kubeletAddressPort, listenKubelet } from "./kubelet-listener.ts";
 import { startNetwork } from "./network/network.ts";
+import { followNodes } from "./network/node-informer.ts";
 import { nodeAddress } from "./node-address.ts";
-import { startProxy } from "./proxy/proxy.ts";
+import { hostPortsOf } from "./proxy/host-port.ts";
+import { type ServiceProxy, startProxy } from "./proxy/proxy.ts";
+import { followServices } from "./proxy/service-informers.ts";
 
 export interface Agent {
   readonly nodeName: string;
@@ -106,6 +109,7 @@ export async function startAgent(
     signal,
   });
 
+  const hostPorts = new HostPorts();
   const kubelet = await startKubelet({
     client: kubeletClient,
     nodeName: identity.name,
@@ -124,6 +128,7 @@ export async function startAgent(
     maxPods: options.maxPods,
     version: options.version,
     cniConfDir,
+    onPods: (pods) => hostPorts.update(pods),
     clusterClock,
     ioClock,
     logger,
@@ -139,6 +144,8 @@ export async function startAgent(
     logger,
     signal,
   };
+  const nodes = followNodes(ofNetwork);
+  const informers = config.disableProxy && config.disableDns ? undefined : followServices(ofNetwork);
   const network = startNetwork({
     ...ofNetwork,
     nodeName: identity.name,
@@ -147,10 +154,24 @@ export async function startAgent(
     ...(options.networkInterface ? { iface: options.networkInterface } : {}),
     cniConfDir,
     cniBinDir,
+    nodes,
     ...(context.usable ? { usable: context.usable } : {}),
   });
-  const proxy = config.disableProxy ? undefined : startProxy({ ...ofNetwork, nodeName: identity.name });
-  const dns = startDns({ ...ofNetwork, bindAddress: config.clusterDns, clusterDomain: config.clusterDomain });
+  // The proxy needs nothing of the network, so it does not wait for it: what the host's own pods need works first.
+  const proxy =
+    !informers || config.disableProxy
+      ? undefined
+      : startProxy({ ...ofNetwork, nodeName: identity.name, informers }).then((started) => hostPorts.serve(started));
+  const dns =
+    !informers || config.disableDns
+      ? undefined
+      : startDns({
+          ...ofNetwork,
+          bindAddress: config.clusterDns,
+          clusterDomain: config.clusterDomain,
+          informers,
+          nodes,
+        });
   await Promise.all([network, proxy, dns]);
 
   return {
@@ -163,6 +184,27 @@ export async function startAgent(
       networkClient.close();
     },
   };
+}
+
+/** Hands the host ports of this node's pods to the proxy, when they change. Pods may be known before the proxy is there. */
+class HostPorts {
+  #ports: ReturnType<typeof hostPortsOf> = [];
+  #said = "[]";
+  #proxy: ServiceProxy | undefined;
+
+  update(pods: Parameters<typeof hostPortsOf>[0]): void {
+    this.#ports = hostPortsOf(pods);
+    // Pods report their state all the time; a round of the proxy is for those with a host port only.
+    const text = JSON.stringify(this.#ports);
+    if (text === this.#said) return;
+    this.#said = text;
+    this.#proxy?.setHostPorts(this.#ports);
+  }
+
+  serve(proxy: ServiceProxy): void {
+    this.#proxy = proxy;
+    if (this.#ports.length > 0) proxy.setHostPorts(this.#ports);
+  }
 }
 
 /** Labels that every node carries (K3s' and Kubernetes' well-known ones) and those given with --node-label. */

@@ -12,6 +12,7 @@ import { listen } from "../apiserver/listener.ts";
 import type { Client } from "../client/client.ts";
 import { parseCidr } from "../machinery/cidr.ts";
 import { clusterClock, ioClock } from "../machinery/clock.ts";
+import { ConfigurationError } from "../machinery/configuration-error.ts";
 import type { Logger } from "../machinery/log.ts";
 import type { KubeObject } from "../machinery/object.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
@@ -110,7 +111,7 @@ export async function startServer(
       tokens,
       authenticate: clientCertificates,
       client: supervisorClient,
-      config: encodeClusterConfig(options),
+      config: encodeClusterConfig({ ...options, disableDns: options.disabled.has("coredns") }),
       apiServers: async () => [`${options.advertiseAddress}:${options.advertisePort}`],
       ready: () => ready,
       staticDirectory: join(directory, "static"),
@@ -141,6 +142,8 @@ export async function startServer(
           () => refuseUpgrade(socket, "401 Unauthorized"),
         );
       },
+    }).catch((error: Error) => {
+      throw unlessPortProblem(error);
     });
     endings.push(() => listener.close());
     logger.info({ address: options.bindAddress, port: options.httpsPort }, "Running kube-apiserver");
@@ -231,6 +234,15 @@ async function podsCanBeCreated(client: Client, signal: AbortSignal): Promise<vo
     for await (const { type } of events) if (type === "ADDED") return;
   };
   await Promise.all([appears(serviceAccounts, "default"), appears(configMaps, "kube-root-ca.crt")]);
+}
+
+/** A port that cannot be had will not be had by trying again. */
+function unlessPortProblem(error: Error): Error {
+  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code ?? "";
+  if (!["EADDRINUSE", "EADDRNOTAVAIL", "EACCES"].includes(code)) return error;
+  return new ConfigurationError(
+    `${error.message}; stop what uses the port, or choose another with --https-listen-port or --bind-address`,
+  );
 }
 
 function refuseUpgrade(socket: import("node:stream").Duplex, status: string): void {

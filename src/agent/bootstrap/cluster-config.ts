@@ -9,6 +9,8 @@ export interface ClusterConfig {
   readonly clusterDomain: string;
   readonly flannelBackend: "vxlan" | "host-gw" | "none";
   readonly disableProxy: boolean;
+  /** Nodes answer no DNS: `--disable coredns`, so the cluster brings its own. */
+  readonly disableDns: boolean;
 }
 
 /** Go's encoding of a network: the address, and the mask's bytes in base64. */
@@ -32,6 +34,8 @@ export function encodeClusterConfig(config: ClusterConfig & { httpsPort: number 
     HTTPSPort: config.httpsPort,
     SupervisorPort: config.httpsPort,
     DisableKubeProxy: config.disableProxy,
+    // Not K3s': there the DNS is a pod, which only the server has to leave out.
+    DisableDNS: config.disableDns,
   };
 }
 
@@ -45,6 +49,7 @@ export async function fetchClusterConfig(supervisor: Supervisor): Promise<Cluste
     clusterDomain: reply["ClusterDomain"] as string,
     flannelBackend: reply["FlannelBackend"] as ClusterConfig["flannelBackend"],
     disableProxy: reply["DisableKubeProxy"] === true,
+    disableDns: reply["DisableDNS"] === true,
   };
 }
 

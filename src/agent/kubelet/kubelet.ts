@@ -8,7 +8,7 @@ import { EventRecorder } from "../../client/events.ts";
 import { createInformer } from "../../client/informer.ts";
 import { type Clock, clusterClock as defaultClusterClock, ioClock as defaultIoClock } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
-import { keyOf } from "../../machinery/object.ts";
+import { type DeepReadonly, keyOf } from "../../machinery/object.ts";
 import { parseQuantity } from "../../machinery/quantity.ts";
 import type { Cri } from "../containerd/cri.ts";
 import { type DnsSettings, parseResolvConf } from "./dns-config.ts";
@@ -51,6 +51,8 @@ export interface KubeletOptions {
   /** "v1.36.2+k3ts1" */
   readonly version: string;
   readonly cniConfDir: string;
+  /** Hears of all pods of this node, as the API has them, when any of them changes. */
+  readonly onPods?: (pods: readonly DeepReadonly<Pod>[]) => void;
   readonly clusterClock?: Clock;
   readonly ioClock?: Clock;
   readonly logger: Logger;
@@ -166,6 +168,12 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       if (pod.metadata.annotations?.[mirrorAnnotation]) staticPods?.mirrorAll();
     },
   });
+
+  const { onPods } = options;
+  if (onPods) {
+    const changed = () => onPods(informer.list());
+    informer.on({ add: changed, update: changed, delete: changed });
+  }
 
   const wakeAll = () => {
     for (const worker of workers.values()) if (!worker.ended) worker.wake();

@@ -57,6 +57,7 @@ async function startSupervisor(test: TestContext) {
       clusterDomain: "cluster.local",
       flannelBackend: "vxlan",
       disableProxy: false,
+      disableDns: false,
       httpsPort: 6443,
     }),
     apiServers: async () => ["127.0.0.1:6443"],
