@@ -1,5 +1,6 @@
 import { createServer, type Server } from "node:https";
 import type { TLSSocket } from "node:tls";
+import { ConfigurationError } from "../machinery/configuration-error.ts";
 import type { Logger } from "../machinery/log.ts";
 import type { NodeCertificates } from "./bootstrap/node-certificates.ts";
 import type { Kubelet } from "./kubelet/kubelet.ts";
@@ -35,9 +36,8 @@ export function listenKubelet(kubelet: Kubelet, certificates: NodeCertificates, 
     server.once("error", (error: NodeJS.ErrnoException) => {
       reject(
         error.code === "EADDRINUSE"
-          ? Object.assign(
-              new Error(`port ${kubeletAddressPort} is in use; stop what listens there (is another kubelet running?)`),
-              { name: "StartError" },
+          ? new ConfigurationError(
+              `port ${kubeletAddressPort} is in use; stop what listens there (is another kubelet running?)`,
             )
           : error,
       );

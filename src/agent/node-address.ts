@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import { ConfigurationError } from "../machinery/configuration-error.ts";
 
 /** The interface that the default route leaves through, from /proc/net/route; undefined without one. */
 export function defaultInterface(): string | undefined {
@@ -22,7 +23,9 @@ export function nodeAddress(wanted?: string): string {
   if (wanted !== undefined) {
     const address = first(wanted);
     if (!address)
-      throw new Error(`interface "${wanted}" has no IPv4 address; name another with --flannel-iface or give --node-ip`);
+      throw new ConfigurationError(
+        `interface "${wanted}" has no IPv4 address; name another with --flannel-iface or give --node-ip`,
+      );
     return address;
   }
   const byRoute = defaultInterface();
@@ -32,6 +35,6 @@ export function nodeAddress(wanted?: string): string {
     .filter((name) => !/^(cni|flannel|k3ts|veth)/.test(name))
     .map(first)
     .find(Boolean);
-  if (!address) throw new Error("no network interface has an IPv4 address; give one with --node-ip");
+  if (!address) throw new ConfigurationError("no network interface has an IPv4 address; give one with --node-ip");
   return address;
 }

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import type { AgentOptions } from "../agent/agent-options.ts";
+import { ConfigurationError } from "../machinery/configuration-error.ts";
 import { qualifiedName } from "../machinery/names.ts";
 import { version } from "../machinery/version.ts";
-import { ConfigurationError } from "./configuration-error.ts";
 import type { FlagValues } from "./flag-values.ts";
 
 /** Tagged as the image is imported; also known as K3s' own name for it. */

@@ -1,5 +1,5 @@
+import { ConfigurationError } from "../machinery/configuration-error.ts";
 import { agentOptionsFrom, tokenFrom } from "./agent-options.ts";
-import { ConfigurationError } from "./configuration-error.ts";
 import { readFlags } from "./flag-values.ts";
 import { agentFlags } from "./flags.ts";
 import { createLogger } from "./logger.ts";

@@ -1,7 +1,7 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { parse as parseYaml } from "yaml";
-import { ConfigurationError } from "./configuration-error.ts";
+import { ConfigurationError } from "../machinery/configuration-error.ts";
 import type { Flag } from "./flags.ts";
 
 /** The settled values of a subcommand's flags: command line, then config file, then environment, then default. */

@@ -1,4 +1,4 @@
-import { createWriteStream, mkdirSync } from "node:fs";
+import { mkdirSync, openSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import pino from "pino";
 import { formatTime } from "../machinery/clock.ts";
@@ -40,10 +40,12 @@ export function formatLine(line: string): string {
  * @param options.file write there instead, or as well when `alsoStderr`
  */
 export function createLogger(options: { debug?: boolean; file?: string; alsoStderr?: boolean }): Logger {
-  const outputs: NodeJS.WritableStream[] = [];
+  const outputs: { write(text: string): void }[] = [];
   if (options.file) {
     mkdirSync(dirname(options.file), { recursive: true });
-    outputs.push(createWriteStream(options.file, { flags: "a", mode: 0o600 }));
+    const descriptor = openSync(options.file, "a", 0o600);
+    // At once: the last line, which says why the process ends, must not wait in a buffer.
+    outputs.push({ write: (text) => void writeSync(descriptor, text) });
   }
   if (!options.file || options.alsoStderr) outputs.push(process.stderr);
   const stream = {

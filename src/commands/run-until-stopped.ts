@@ -1,5 +1,5 @@
+import { ConfigurationError, configurationExitCode } from "../machinery/configuration-error.ts";
 import type { Logger } from "../machinery/log.ts";
-import { ConfigurationError, configurationExitCode } from "./configuration-error.ts";
 
 /** Something that runs until it is stopped. */
 export interface Running {
@@ -8,9 +8,6 @@ export interface Running {
   /** Settles only when it ends by itself, with the reason. */
   readonly failed?: Promise<Error>;
 }
-
-/** Errors by name that a start again cannot mend. */
-const configurationErrors = new Set(["PreflightError", "TrustError", "StartError"]);
 
 /**
  * Starts something, then waits for SIGTERM or SIGINT and stops it in order; a second signal ends the process at once.
@@ -42,17 +39,14 @@ export async function runUntilStopped(
     if (abort.signal.aborted) return 0;
     const fatal = error as Error;
     logger.fatal(fatal.message);
-    if (!isConfiguration(fatal) && fatal.stack) logger.debug(fatal.stack);
-    return isConfiguration(fatal) ? configurationExitCode : 1;
+    if (fatal instanceof ConfigurationError) return configurationExitCode;
+    if (fatal.stack) logger.debug(fatal.stack);
+    return 1;
   }
   const failure = await Promise.race([stopAsked.then(() => undefined), ...(running.failed ? [running.failed] : [])]);
   if (failure) logger.fatal(failure.message);
   abort.abort(failure ?? new Error("stopped"));
   await running.stop();
   if (!failure) return 0;
-  return isConfiguration(failure) ? configurationExitCode : 1;
-}
-
-function isConfiguration(error: Error): boolean {
-  return error instanceof ConfigurationError || configurationErrors.has(error.name);
+  return failure instanceof ConfigurationError ? configurationExitCode : 1;
 }

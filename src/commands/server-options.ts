@@ -3,11 +3,11 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import { nodeAddress } from "../agent/node-address.ts";
 import { parseCidr } from "../machinery/cidr.ts";
+import { ConfigurationError } from "../machinery/configuration-error.ts";
 import { version } from "../machinery/version.ts";
 import { defaultKubeconfigPath } from "../server/kubeconfig.ts";
 import type { ServerOptions } from "../server/server-options.ts";
 import { agentOptionsFrom, tokenFrom } from "./agent-options.ts";
-import { ConfigurationError } from "./configuration-error.ts";
 import type { FlagValues } from "./flag-values.ts";
 
 /** Settles the options of `k3ts server`. @throws ConfigurationError naming the flag, its value and the remedy */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { caHash, parseToken } from "../agent/bootstrap/token.ts";
 import { writeFileAtomic } from "../agent/host/files.ts";
 import { equalSecrets } from "../apiserver/authentication/bearer-token.ts";
+import { ConfigurationError } from "../machinery/configuration-error.ts";
 
 /**
  * The cluster's tokens, in K3s' files: `<data>/server/token`, `node-token` and `agent-token`, and the passwords that
@@ -29,7 +30,7 @@ export function prepareTokens(serverDirectory: string, caBundle: string, given?:
   const stored = existsSync(file) ? parseToken(readFileSync(file, "utf8").trim()).password : undefined;
   const wanted = given === undefined ? undefined : parseToken(given).password;
   if (stored !== undefined && wanted !== undefined && !equalSecrets(stored, wanted)) {
-    throw new Error(
+    throw new ConfigurationError(
       `the token given with --token is not the one that the cluster in ${serverDirectory} was made with; ` +
         "leave it out, or use the one in its file `token`",
     );

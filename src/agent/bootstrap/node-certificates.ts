@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import type { Clock } from "../../machinery/clock.ts";
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import { writeFileAtomic } from "../host/files.ts";
 import { certificateRequest } from "./certificate-request.ts";
 import type { NodeIdentity } from "./node-identity.ts";
@@ -67,7 +68,7 @@ export async function obtainNodeCertificates(
       .post(`/v1-k3s/${file}.crt`, certificateRequest(key), headers)
       .catch((error: unknown) => {
         if (error instanceof SupervisorError && error.code === 403 && headers["k3s-node-password"]) {
-          throw new Error(
+          throw new ConfigurationError(
             `Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry, ` +
               `try enabling a unique node name with the --with-node-id flag (${error.message})`,
           );

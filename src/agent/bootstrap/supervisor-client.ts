@@ -1,5 +1,6 @@
 import { request as httpsRequest } from "node:https";
 import type { Clock } from "../../machinery/clock.ts";
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { caHash, parseToken, type Token } from "./token.ts";
 
@@ -109,7 +110,9 @@ export async function connectSupervisor(
 }
 
 /** The server is not the one that the token was made for. */
-export class TrustError extends Error {}
+export class TrustError extends ConfigurationError {
+  override readonly name = "TrustError";
+}
 
 /** @throws when the URL is not https */
 export function serverUrl(server: string): URL {
@@ -148,7 +151,10 @@ function supervisor(url: URL, ca: string, token: Token): Supervisor {
   return {
     url,
     ca,
-    get: (path, headers) => call(url, path, { trust: ca, headers: { authorization, ...headers } }),
+    get: (path, headers) =>
+      call(url, path, { trust: ca, headers: { authorization, ...headers } }).catch((error) => {
+        throw explained(error, url);
+      }),
     post: (path, body, headers, client) =>
       call(url, path, {
         method: "POST",
@@ -156,6 +162,16 @@ function supervisor(url: URL, ca: string, token: Token): Supervisor {
         body,
         headers: { ...(client ? {} : { authorization }), "content-type": "application/pkcs10", ...headers },
         ...(client ? { client } : {}),
+      }).catch((error) => {
+        throw explained(error, url);
       }),
   };
+}
+
+/** A token that is refused once is refused always. */
+function explained(error: Error, url: URL): Error {
+  if (!(error instanceof SupervisorError) || error.code !== 401) return error;
+  return new TrustError(
+    `${url.origin} does not accept the token (401 Unauthorized); give the content of the server's file server/node-token`,
+  );
 }

@@ -1,3 +1,4 @@
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import { normalizeImageName } from "./image-name.ts";
 import type { RegistryAuth } from "./registries.ts";
 
@@ -101,7 +102,7 @@ export function applyConfigTemplate(template: string, base: string, path: string
     .replace(/\{\{-?\s*template\s+"base"\s+\.\s*-?\}\}/g, () => base);
   const other = /\{\{.*?\}\}/s.exec(result);
   if (other)
-    throw new Error(
+    throw new ConfigurationError(
       `${path}: the template action ${other[0]} is not supported; use plain TOML and {{ template "base" . }}`,
     );
   return result;

@@ -5,6 +5,7 @@ import { connect } from "node:http2";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { type Clock, ioClock } from "../../machinery/clock.ts";
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { applyConfigTemplate, renderContainerdConfig } from "./containerd-config.ts";
 import { type Cri, createCri } from "./cri.ts";
@@ -59,7 +60,7 @@ async function chooseSnapshotter(wanted: string | undefined, rootDir: string, lo
   if (wanted && wanted !== "overlayfs") return wanted;
   if ((await statfs(rootDir)).type !== overlayMagic) return "overlayfs";
   if (wanted)
-    throw new Error(
+    throw new ConfigurationError(
       `--snapshotter=overlayfs cannot work in "${rootDir}", which is on an overlay file system itself; ` +
         "mount a volume there, or use --snapshotter=native",
     );

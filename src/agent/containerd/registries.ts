@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 
 export interface RegistryAuth {
   readonly username?: string;
@@ -49,14 +50,38 @@ export async function readRegistries(path: string): Promise<Registries> {
   try {
     value = parse(text) ?? {};
   } catch (error) {
-    throw new Error(`${path}: ${(error as Error).message}`);
+    throw new ConfigurationError(`${path}: ${(error as Error).message}`);
   }
   if (typeof value !== "object" || Array.isArray(value))
-    throw new Error(`${path}: want a mapping with "mirrors" and "configs"`);
+    throw new ConfigurationError(`${path}: want a mapping with "mirrors" and "configs"`);
   for (const key of Object.keys(value as object))
     if (key !== "mirrors" && key !== "configs")
-      throw new Error(`${path}: unknown key "${key}"; want "mirrors" and "configs"`);
+      throw new ConfigurationError(`${path}: unknown key "${key}"; want "mirrors" and "configs"`);
+  checkShape(path, value as Record<string, unknown>);
   return value as Registries;
+}
+
+/** Mistakes that would otherwise show only when an image cannot be pulled. */
+function checkShape(path: string, registries: Record<string, unknown>): void {
+  for (const key of ["mirrors", "configs"]) {
+    const entries = registries[key] ?? {};
+    if (!isMap(entries)) throw new ConfigurationError(`${path}: "${key}" must be a mapping of registry names`);
+    for (const [name, entry] of Object.entries(entries)) {
+      if (entry !== null && !isMap(entry))
+        throw new ConfigurationError(`${path}: ${key}."${name}" must be a mapping, or empty`);
+      const endpoints = entry?.["endpoint"] ?? [];
+      if (!Array.isArray(endpoints))
+        throw new ConfigurationError(`${path}: ${key}."${name}".endpoint must be a list of URLs`);
+      for (const endpoint of endpoints) {
+        if (typeof endpoint !== "string" || !URL.canParse(endpoint.includes("://") ? endpoint : `https://${endpoint}`))
+          throw new ConfigurationError(`${path}: ${key}."${name}".endpoint: ${JSON.stringify(endpoint)} is not a URL`);
+      }
+    }
+  }
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Credentials by registry host, as containerd's configuration takes them. */
@@ -108,7 +133,7 @@ export function renderHosts(
   for (const name of names) {
     const mirror = registries.mirrors?.[name] ?? {};
     if (Object.keys(mirror.rewrite ?? {}).length > 0)
-      throw new Error(`registries.yaml: mirrors."${name}".rewrite is not supported by this containerd`);
+      throw new ConfigurationError(`registries.yaml: mirrors."${name}".rewrite is not supported by this containerd`);
     const lines: string[] = [];
     const isDefault = name === "*";
     if (!isDefault && !options.disableDefaultEndpoint) {

@@ -1,4 +1,5 @@
 import { access, constants, readFile } from "node:fs/promises";
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import { cgroupControllers, cgroupVersion, cgroupWritable } from "./cgroup.ts";
 import { CommandError, run } from "./command.ts";
 
@@ -10,12 +11,12 @@ export interface PreflightProblem {
 }
 
 /** The node cannot work on this machine; the message lists every problem with its remedy. */
-export class PreflightError extends Error {
+export class PreflightError extends ConfigurationError {
+  override readonly name = "PreflightError";
   readonly problems: readonly PreflightProblem[];
 
   constructor(problems: readonly PreflightProblem[]) {
     super(problems.map(({ thing, message, remedy }) => `${thing}: ${message}; ${remedy}`).join("\n"));
-    this.name = "PreflightError";
     this.problems = problems;
   }
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { ConfigurationError } from "../../../src/commands/configuration-error.ts";
+import { ConfigurationError } from "../../../src/machinery/configuration-error.ts";
 import { readFlags } from "../../../src/commands/flag-values.ts";
 import { agentFlags, serverFlags } from "../../../src/commands/flags.ts";
 import { serverOptionsFrom } from "../../../src/commands/server-options.ts";
