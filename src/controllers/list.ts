@@ -1,5 +1,6 @@
 import { clusterRoleAggregationController } from "./cluster-role-aggregation.ts";
 import type { ControllerFactory } from "./controller.ts";
+import { cronJobController } from "./cron-job.ts";
 import { daemonSetController } from "./daemon-set.ts";
 import { deploymentController } from "./deployment.ts";
 import { disruptionController } from "./disruption.ts";
@@ -34,6 +35,7 @@ export const controllerFactories: readonly ControllerFactory[] = [
   daemonSetController,
   statefulSetController,
   jobController,
+  cronJobController,
   ttlAfterFinishedController,
   replicationController,
   disruptionController,

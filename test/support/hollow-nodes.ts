@@ -34,8 +34,10 @@ export async function startHollowNodes(client: Client, options: HollowNodesOptio
   const { names, signal, status = runningStatus } = options;
   for (const name of names) {
     const node = readyNode(name);
-    const created = await client.create(nodes, node);
-    await client.update(nodes, { ...structuredClone(created), status: node.status! }, { subresource: "status" });
+    await client.create(nodes, node);
+    // A patch, since controllers write to new nodes too.
+    const body = { status: node.status };
+    await client.patch(nodes, name, { type: "merge", body }, { subresource: "status" });
   }
   const informer = createInformer(client, pods, { clock: ioClock, logger: silentLogger });
   let next = 0;

@@ -38,22 +38,21 @@ test("a key handed to a waiting worker counts as worked on", async () => {
 test("back-off doubles from 5 ms to 1,000 s and starts again after forget", async () => {
   const clock = new FakeClock();
   const queue = new WorkQueue({ clock });
-  const delays: number[] = [];
+  let expectedMs = 5;
   for (let i = 0; i < 20; i++) {
-    const beforeMs = clock.now();
     queue.addRateLimited("a");
-    const taken = queue.take();
-    await clock.advance(1_000_000);
-    assert.equal(await taken, "a");
-    delays.push(beforeMs);
+    await clock.advance(expectedMs - 1);
+    assert.equal(queue.length, 0, `attempt ${i} came before ${expectedMs} ms`);
+    await clock.advance(1);
+    assert.equal(queue.length, 1, `attempt ${i} did not come after ${expectedMs} ms`);
+    await queue.take();
     queue.done("a");
+    expectedMs = Math.min(1_000_000, expectedMs * 2);
   }
   assert.equal(queue.retries("a"), 20);
   queue.forget("a");
   queue.addRateLimited("a");
-  await clock.advance(4);
-  assert.equal(queue.length, 0);
-  await clock.advance(1);
+  await clock.advance(5);
   assert.equal(queue.length, 1);
 });
 
