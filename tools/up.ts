@@ -42,7 +42,7 @@ async function up(fresh: boolean): Promise<void> {
   }
   let outdated = false;
   if (existing) {
-    await startCluster(docker, existing, { wait: true, timeoutMs });
+    await startCluster(docker, existing, { wait: true, timeoutMs, updateKubeconfig: true });
     outdated = await isOutdated(existing);
   } else {
     await createCluster(docker, {

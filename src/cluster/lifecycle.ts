@@ -5,6 +5,7 @@ import { contextName } from "./cluster-names.ts";
 import { type Cluster, removeCluster } from "./inventory.ts";
 import {
   defaultKubeconfigPath,
+  mergeKubeconfig,
   readKubeconfigFile,
   removeFromKubeconfig,
   writeKubeconfigFile,
@@ -16,7 +17,12 @@ import { waitForNodes } from "./wait-ready.ts";
 export async function startCluster(
   docker: Docker,
   cluster: Cluster,
-  options: { readonly wait: boolean; readonly timeoutMs: number },
+  options: {
+    readonly wait: boolean;
+    readonly timeoutMs: number;
+    /** Write the context into the kubeconfig that kubectl uses, and make it the current one. */
+    readonly updateKubeconfig?: boolean;
+  },
   clock: Clock = ioClock,
 ): Promise<void> {
   const deadline = new AbortController();
@@ -46,6 +52,19 @@ export async function startCluster(
                   deadline.signal,
                   say,
                 );
+              },
+            },
+          ]
+        : []),
+      ...(options.updateKubeconfig
+        ? [
+            {
+              title: `Write context ${contextName(cluster.name)} to the kubeconfig`,
+              run: async (say: (detail: string) => void) => {
+                const path = defaultKubeconfigPath(process.env);
+                const kubeconfig = await fetchKubeconfig(docker, cluster);
+                writeKubeconfigFile(path, mergeKubeconfig(readKubeconfigFile(path), kubeconfig, true));
+                say(path);
               },
             },
           ]
