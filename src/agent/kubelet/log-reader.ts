@@ -37,27 +37,25 @@ export async function tailOffset(file: FileHandle, size: number, lines: number):
     const length = Math.min(chunkBytes, position);
     position -= length;
     const chunk = Buffer.concat([(await file.read(Buffer.alloc(length), 0, length, position)).buffer, rest]);
-    let end = chunk.length;
-    for (;;) {
-      const newline = chunk.lastIndexOf(10, end - 1);
-      if (newline < 0 || newline === 0) break;
-      // The record that begins after this newline; it ends the line before when that one is full.
+    const first = chunk.indexOf(10);
+    for (
+      let newline = chunk.lastIndexOf(10);
+      newline >= 0;
+      newline = newline > 0 ? chunk.lastIndexOf(10, newline - 1) : -1
+    ) {
+      // Whether the record before the first newline ends a line stands at its beginning, in the block before.
+      if (newline === first && position > 0) break;
       const begins = position + newline + 1;
       if (begins < size && isFull(chunk, newline) && ++found === lines) return begins;
-      end = newline;
-      if (end <= 0) break;
     }
-    // What may be cut in two is looked at again with the chunk before it.
-    const first = chunk.indexOf(10);
-    rest = position > 0 && first >= 0 ? Buffer.from(chunk.subarray(0, first + 1)) : Buffer.alloc(0);
-    if (first < 0) rest = chunk;
+    rest = first < 0 ? chunk : Buffer.from(chunk.subarray(0, first + 1));
   }
   return 0;
 }
 
 /** Whether the record that ends at this newline is the end of a line ("F"). */
 function isFull(chunk: Buffer, newline: number): boolean {
-  const start = chunk.lastIndexOf(10, newline - 1) + 1;
+  const start = newline === 0 ? 0 : chunk.lastIndexOf(10, newline - 1) + 1;
   return !/^\S+ std(out|err) P/.test(chunk.toString("latin1", start, Math.min(newline, start + 64)));
 }
 
