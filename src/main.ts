@@ -82,8 +82,12 @@ async function main(): Promise<number> {
   } catch (error) {
     const { code, name: kind, message } = error as { code?: string; name?: string; message: string };
     if (code === "commander.helpDisplayed" || code === "commander.help" || code === "commander.version") return 0;
-    // The form that tools which read the last line of the log expect of a start that failed.
-    process.stderr.write(`time="${formatTime(ioClock.now())}" level=fatal msg=${JSON.stringify(message)}\n`);
+    // Tools that start nodes read the last line of their log in this form; people get a plain one.
+    process.stderr.write(
+      name === "server" || name === "agent"
+        ? `time="${formatTime(ioClock.now())}" level=fatal msg=${JSON.stringify(message)}\n`
+        : `k3ts: ${message}\n`,
+    );
     if (process.env["K3S_DEBUG"] && (error as Error).stack) process.stderr.write(`${(error as Error).stack}\n`);
     return kind === "ConfigurationError" ? 78 : 1;
   }
