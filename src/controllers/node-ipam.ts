@@ -27,7 +27,7 @@ export const nodeIpamController: ControllerFactory = {
     const informer = informers.of(nodes);
     const ranges = config.clusterCidrs.map(parseCidr);
     /** Given out, but not yet to be seen in the informer. */
-    const pending = new Map<string, readonly Cidr[]>();
+    const pending = new Map<string, { readonly uid: string | undefined; readonly subnets: readonly Cidr[] }>();
     return {
       // One at a time: two nodes must not be given the same range.
       workers: 1,
@@ -38,8 +38,10 @@ export const nodeIpamController: ControllerFactory = {
           pending.delete(name);
           return undefined;
         }
-        if (node.metadata.deletionTimestamp || pending.has(name)) return undefined;
-        const used: Cidr[] = [...pending.values()].flat();
+        const { uid } = node.metadata;
+        // A node of the same name that was made anew is another one.
+        if (node.metadata.deletionTimestamp || (pending.has(name) && pending.get(name)?.uid === uid)) return undefined;
+        const used: Cidr[] = [...pending.values()].flatMap(({ subnets }) => subnets);
         for (const { spec } of informer.list()) {
           for (const text of spec?.podCIDRs ?? (spec?.podCIDR ? [spec.podCIDR] : [])) used.push(parseCidr(text));
         }
@@ -54,8 +56,7 @@ export const nodeIpamController: ControllerFactory = {
           subnets.push(subnet);
         }
         const podCIDRs = subnets.map(String);
-        const { uid } = node.metadata;
-        pending.set(name, subnets);
+        pending.set(name, { uid, subnets });
         try {
           const body = { metadata: { uid }, spec: { podCIDR: podCIDRs[0], podCIDRs } };
           await client.patch(nodes, name, { type: "strategic", body }, { signal });
