@@ -545,7 +545,8 @@ function callOf(facts: ResourceFacts, info: RequestInfo, user: UserInfo): Call {
 
 export function urlOf(request: Incoming): URL {
   try {
-    return new URL(request.url ?? "/", "https://localhost");
+    // Joined, not resolved: "//host/path" is a path here.
+    return new URL(`https://localhost${request.url ?? "/"}`);
   } catch {
     throw badRequest(`invalid URL ${JSON.stringify(request.url)}`);
   }

@@ -15,14 +15,17 @@ export class CacheEvent {
   /** The object before the change; absent for a create. */
   readonly previous: CachedObject | undefined;
   readonly deleted: boolean;
+  /** When the cache learned of it, milliseconds since the epoch. */
+  readonly atMs: number;
   #previousAtRevision: CachedObject | undefined;
   readonly #frames = new Map<string, Buffer>();
 
-  constructor(item: CachedObject, previous: CachedObject | undefined, deleted: boolean) {
+  constructor(item: CachedObject, previous: CachedObject | undefined, deleted: boolean, atMs: number) {
     this.revision = item.revision;
     this.item = item;
     this.previous = previous;
     this.deleted = deleted;
+    this.atMs = atMs;
   }
 
   /** What a watcher gets when the object leaves its selection: the state that it knew, at this revision. */
@@ -52,6 +55,9 @@ export interface CacheWatcher {
 
 /** Events that are kept for watches that come back after a short while. */
 const windowSize = 1000;
+const windowAgeMs = 5 * 60_000;
+/** Events that are dropped together. */
+const windowTrim = 100;
 /** Objects read and parsed in one piece while a cache is filled. */
 const fillPage = 100;
 /** States of earlier revisions kept for paged lists, and for how long after the last one was taken. */
@@ -223,24 +229,29 @@ export class ResourceCache {
   }
 
   #apply(events: readonly StoreEvent[]): void {
+    const nowMs = this.#clock.now();
     const changes: CacheEvent[] = [];
     for (const event of events) {
       const previous = this.#items.get(event.key);
       if (event.type === "put") {
         const item = CachedObject.fromEntry(this.facts, event.entry!);
         this.#items.set(item);
-        changes.push(new CacheEvent(item, previous, false));
+        changes.push(new CacheEvent(item, previous, false, nowMs));
       } else if (previous) {
         this.#items.delete(event.key);
-        changes.push(new CacheEvent(previous.at(event.revision), previous, true));
+        changes.push(new CacheEvent(previous.at(event.revision), previous, true, nowMs));
       }
     }
     this.#window.push(...changes);
-    if (this.#window.length > 2 * windowSize) {
-      const dropped = this.#window.length - windowSize;
-      this.#windowStart = this.#window[dropped - 1]!.revision;
-      this.#window = this.#window.slice(dropped);
-    }
+    this.#trimWindow(nowMs);
     if (changes.length > 0) for (const watcher of this.#watchers) watcher.onEvents(changes);
+  }
+  /** Drops what is too much or too old, many events at once, so that an idle cluster's leases do not pile up. */
+  #trimWindow(nowMs: number): void {
+    let dropped = Math.max(0, this.#window.length - windowSize);
+    while (dropped < this.#window.length && this.#window[dropped]!.atMs < nowMs - windowAgeMs) dropped++;
+    if (dropped < windowTrim) return;
+    this.#windowStart = this.#window[dropped - 1]!.revision;
+    this.#window = this.#window.slice(dropped);
   }
 }

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { findResource } from "../../../../src/api/registry.ts";
+import { keyFor, toStored } from "../../../../src/apiserver/storage/codec.ts";
+import { type CacheEvent, ResourceCache } from "../../../../src/apiserver/storage/resource-cache.ts";
+import { StoreFeed } from "../../../../src/apiserver/storage/store-feed.ts";
+import { silentLogger } from "../../../../src/machinery/log.ts";
+import { openSqliteStore } from "../../../../src/store/sqlite/sqlite-store.ts";
+import { FakeClock } from "../../../support/fake-clock.ts";
+import { temporaryDirectory } from "../../../support/temporary-directory.ts";
+
+const facts = findResource("", "v1", "configmaps")!;
+
+async function setUp(t: TestContext) {
+  const clock = new FakeClock();
+  const store = await openSqliteStore({ path: join(temporaryDirectory(t), "s.db"), logger: silentLogger, clock });
+  t.after(() => store.close());
+  const feed = new StoreFeed(store, silentLogger);
+  await feed.start();
+  const cache = new ResourceCache(facts, store, feed, clock);
+  const write = async (name: string, value: string): Promise<number> => {
+    const key = keyFor(facts, "default", name);
+    const bytes = toStored(facts, { metadata: { name, namespace: "default" }, data: { value } } as never);
+    const current = await store.get(key);
+    const result = current ? await store.update(key, bytes, current.modRevision) : await store.create(key, bytes);
+    assert.ok(result.ok);
+    return result.revision;
+  };
+  return { clock, store, feed, cache, write };
+}
+
+test("a cache that is filled while writes go on has every object once, as of its revision", async (t) => {
+  const { cache, write, feed } = await setUp(t);
+  for (let index = 0; index < 250; index++) await write(`before-${index}`, "1");
+  const filling = cache.ready();
+  const writes = Array.from({ length: 50 }, (_, index) => write(`during-${index}`, "1"));
+  await Promise.all([filling, ...writes]);
+  assert.equal(cache.size, 300);
+  assert.equal(cache.revision, feed.revision);
+  const item = cache.get(keyFor(facts, "default", "during-7"))!;
+  assert.equal(item.object.metadata.resourceVersion, String(item.revision));
+  assert.deepEqual(JSON.parse(item.bytes().toString()), item.object);
+});
+
+test("a watch that comes back gets what it missed, until the window has moved on", async (t) => {
+  const { clock, cache, write } = await setUp(t);
+  await cache.ready();
+  const start = await write("a", "0");
+  for (let index = 1; index <= 150; index++) await write("a", `${index}`);
+  const seen: CacheEvent[] = [];
+  const stop = cache.watch(start, { onEvents: (events) => seen.push(...events), onClose: () => {} });
+  assert.equal(seen.length, 150);
+  stop();
+  await clock.advance(6 * 60_000);
+  const last = await write("a", "late");
+  assert.throws(() => cache.watch(start, { onEvents: () => {}, onClose: () => {} }), { code: 410, reason: "Expired" });
+  assert.doesNotThrow(() => cache.watch(last, { onEvents: () => {}, onClose: () => {} }));
+});
+
+test("a revision that does not come is refused with the error that clients retry", async (t) => {
+  const { clock, cache, write } = await setUp(t);
+  const revision = await write("a", "1");
+  await cache.reached(revision);
+  const waiting = assert.rejects(cache.reached(revision + 10), { code: 504, message: /Too large resource version/ });
+  await clock.advance(3000);
+  await waiting;
+});
