@@ -1,6 +1,7 @@
 import { keyOf } from "../machinery/object.ts";
-import type { PendingPod, SchedulableNode, Snapshot } from "./framework.ts";
+import type { Snapshot } from "./framework.ts";
 import { NodeState } from "./node-state.ts";
+import type { PendingPod, SchedulableNode } from "./pending-pod.ts";
 
 /** Pods that take nothing any more. */
 export function isFinished(pod: PendingPod): boolean {

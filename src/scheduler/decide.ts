@@ -1,5 +1,6 @@
-import { maxScore, type PendingPod, type Plugin, type PluginRun, type Snapshot } from "./framework.ts";
+import { maxScore, type Plugin, type PluginRun, type Snapshot } from "./framework.ts";
 import type { NodeState } from "./node-state.ts";
+import type { PendingPod } from "./pending-pod.ts";
 
 /** Where a pod goes, or why it goes nowhere. */
 export type Decision =

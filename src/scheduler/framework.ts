@@ -1,15 +1,11 @@
-import type { Node, Pod } from "../api/generated/core-v1.ts";
-import type { DeepReadonly } from "../machinery/object.ts";
 import type { NodeState } from "./node-state.ts";
+import type { PendingPod } from "./pending-pod.ts";
 
 /**
  * The scheduling framework: a pod goes through plugins that filter nodes, and then through those that score the ones
  * that are left (Kubernetes documentation, "Scheduling Framework"). Plugins are pure: all that they may look at is
  * handed to them.
  */
-
-/** A pod that waits for a node. */
-export type PendingPod = DeepReadonly<Pod>;
 
 /** What plugins decide on: every node with the pods on it, at one moment. */
 export interface Snapshot {
@@ -68,5 +64,3 @@ export function normalizeToMax(scores: readonly number[], reverse = false): numb
     return reverse ? maxScore - scaled : scaled;
   });
 }
-
-export type SchedulableNode = DeepReadonly<Node>;

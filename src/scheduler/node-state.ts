@@ -1,5 +1,5 @@
 import { keyOf } from "../machinery/object.ts";
-import type { PendingPod, SchedulableNode } from "./framework.ts";
+import type { PendingPod, SchedulableNode } from "./pending-pod.ts";
 import { type Amounts, addAmounts, amountOf, type HostPort, podHostPorts, podRequests } from "./pod-resources.ts";
 
 interface Placed {

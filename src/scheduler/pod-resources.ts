@@ -1,5 +1,5 @@
 import { parseQuantity } from "../machinery/quantity.ts";
-import type { PendingPod } from "./framework.ts";
+import type { PendingPod } from "./pending-pod.ts";
 
 /** Amounts by resource name: cpu in millicores, everything else in its unit (bytes, pieces). */
 export type Amounts = Record<string, number>;

@@ -1,7 +1,8 @@
 import { keyOf } from "../machinery/object.ts";
 import { fits } from "./decide.ts";
-import type { PendingPod, Plugin, Snapshot } from "./framework.ts";
+import type { Plugin, Snapshot } from "./framework.ts";
 import type { NodeState } from "./node-state.ts";
+import type { PendingPod } from "./pending-pod.ts";
 
 /** A node that the pod would fit on once these pods are gone. */
 export interface Preemption {

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from "../machinery/clock.ts";
 import { keyOf } from "../machinery/object.ts";
-import type { ClusterChange, PendingPod } from "./framework.ts";
+import type { ClusterChange } from "./framework.ts";
+import type { PendingPod } from "./pending-pod.ts";
 
 interface Waiting {
   pod: PendingPod;

@@ -1,8 +1,9 @@
 import type { PodAffinityTerm } from "../../api/generated/core-v1.ts";
 import { fromLabelSelector } from "../../machinery/label-selector.ts";
 import type { DeepReadonly } from "../../machinery/object.ts";
-import { maxScore, type PendingPod, type Plugin } from "../framework.ts";
+import { maxScore, type Plugin } from "../framework.ts";
 import type { NodeState } from "../node-state.ts";
+import type { PendingPod } from "../pending-pod.ts";
 
 interface Term {
   readonly topologyKey: string;

@@ -1,8 +1,9 @@
 import type { TopologySpreadConstraint } from "../../api/generated/core-v1.ts";
 import { fromLabelSelector, type Selector } from "../../machinery/label-selector.ts";
 import { controllerOf, type DeepReadonly } from "../../machinery/object.ts";
-import { maxScore, type PendingPod, type Plugin } from "../framework.ts";
+import { maxScore, type Plugin } from "../framework.ts";
 import type { NodeState } from "../node-state.ts";
+import type { PendingPod } from "../pending-pod.ts";
 import { nodeAffinity } from "./node-affinity.ts";
 import { tolerates } from "./taint-toleration.ts";
 
