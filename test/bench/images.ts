@@ -1,0 +1,90 @@
+import { spawn } from "node:child_process";
+import { pipeline } from "node:stream/promises";
+import { createGzip, createZstdCompress } from "node:zlib";
+import { agentImage, serverImage } from "../../src/commands/images.ts";
+import { baseImage } from "../../tools/base-image.ts";
+import { run } from "../../tools/run.ts";
+import type { Measurement } from "./measurement.ts";
+
+const megabyte = 1e6;
+const largest = 14;
+
+/** What the images take on a disk and on the way there. Yardstick: Debian's own slim image, which holds no program of ours. */
+export const images: Measurement = {
+  name: "images",
+  async run(say) {
+    const [agent, server, debian] = await Promise.all([agentImage, serverImage, baseImage].map(sizeOf));
+    const packed = { agent: { gzip: 0, zstd: 0 }, server: { gzip: 0, zstd: 0 } };
+    for (const [role, image] of [
+      ["agent", agentImage],
+      ["server", serverImage],
+    ] as const) {
+      say(`compressing ${image}`);
+      packed[role] = await packedSizeOf(image);
+    }
+    const yardstick = { what: baseImage, samples: [debian!] };
+    return {
+      figures: [
+        { what: "agent image, unpacked", unit: "MB", samples: [agent!], budget: 240, yardstick },
+        { what: "server image, unpacked", unit: "MB", samples: [server!], budget: 330, yardstick },
+        { what: "agent image, gzip", unit: "MB", samples: [packed.agent.gzip] },
+        { what: "agent image, zstd", unit: "MB", samples: [packed.agent.zstd] },
+        { what: "server image, gzip", unit: "MB", samples: [packed.server.gzip] },
+        { what: "server image, zstd", unit: "MB", samples: [packed.server.zstd] },
+      ],
+      notes: ["What takes the space in the server image:", ...(await contentsOf(serverImage))],
+    };
+  },
+};
+
+/** Megabytes. */
+async function sizeOf(image: string): Promise<number> {
+  return Number(await run("docker", ["image", "inspect", "--format", "{{.Size}}", image])) / megabyte;
+}
+
+/** Megabytes of the image's archive, as registries keep layers (gzip) and may keep them (zstd). */
+async function packedSizeOf(image: string): Promise<{ gzip: number; zstd: number }> {
+  const archive = spawn("docker", ["save", image], { stdio: ["ignore", "pipe", "inherit"] }).stdout;
+  const count = (from: NodeJS.ReadWriteStream) => {
+    let bytes = 0;
+    from.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+    });
+    return () => bytes / megabyte;
+  };
+  const gzip = createGzip();
+  const zstd = createZstdCompress();
+  const gzipped = count(gzip);
+  const zstandard = count(zstd);
+  await Promise.all([pipeline(archive, gzip), pipeline(archive, zstd)]);
+  return { gzip: gzipped(), zstd: zstandard() };
+}
+
+/** The largest files and folders, and the rest. */
+async function contentsOf(image: string): Promise<string[]> {
+  const list = "find / -xdev -type f -exec stat -c '%s %n' {} +";
+  const text = await run("docker", ["run", "--rm", "--entrypoint", "sh", image, "-c", list]);
+  const sizes = new Map<string, number>();
+  for (const line of text.split("\n")) {
+    const [size, path] = [Number(line.slice(0, line.indexOf(" "))), line.slice(line.indexOf(" ") + 1)];
+    if (/^\/(proc|sys|dev)\//.test(path)) continue;
+    const name = groups.find(([pattern]) => pattern.test(path))?.[1] ?? path;
+    sizes.set(name, (sizes.get(name) ?? 0) + size);
+  }
+  const sorted = [...sizes].sort(([, a], [, b]) => b - a);
+  const rest = sorted.slice(largest).reduce((sum, [, size]) => sum + size, 0);
+  return [...sorted.slice(0, largest), ["everything else", rest] as const].map(
+    ([name, size]) => `- ${name}: ${(size / megabyte).toFixed(1)} MB`,
+  );
+}
+
+/** Files that are one thing. */
+const groups: readonly (readonly [RegExp, string])[] = [
+  [/^\/usr\/lib\/k3ts\/cache\//, "k3ts, its compile cache"],
+  [/^\/usr\/lib\/k3ts\//, "k3ts, its program"],
+  [/libnode\.so|^\/bin\/node$|\/usr\/share\/nodejs\//, "Node"],
+  [/libicu/, "ICU (Node's language data)"],
+  [/libcrypto|libssl/, "OpenSSL"],
+  [/^\/usr\/lib\/cni\//, "CNI plugins"],
+  [/xtables|ip6?tables/, "iptables"],
+];
