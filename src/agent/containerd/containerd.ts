@@ -127,6 +127,8 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   const text = template === undefined ? base : applyConfigTemplate(template, base, templatePath);
   await writeFile(configPath, text, { mode: 0o600 });
 
+  await writeFile(join(dataDir, "etc/crictl.yaml"), `runtime-endpoint: unix://${socketPath}\n`, { mode: 0o644 });
+
   const cri = createCri(socketPath, { clock });
   const abort = new AbortController();
   const signal = options.signal ? AbortSignal.any([abort.signal, options.signal]) : abort.signal;

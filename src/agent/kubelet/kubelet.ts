@@ -12,6 +12,7 @@ import { type DeepReadonly, keyOf } from "../../machinery/object.ts";
 import { parseQuantity } from "../../machinery/quantity.ts";
 import type { Cri } from "../containerd/cri.ts";
 import { type DnsSettings, parseResolvConf } from "./dns-config.ts";
+import { ImageCollector, usedPercent } from "./image-collector.ts";
 import { ImageManager } from "./image-manager.ts";
 import { KubeletServer } from "./kubelet-server.ts";
 import { rotateLogs } from "./log-rotation.ts";
@@ -68,6 +69,8 @@ export interface Kubelet {
 }
 
 const relistMs = 60_000;
+/** Images are looked at every fifth time: every five minutes. */
+const collectEvery = 5;
 
 /** Starts the kubelet's loops and returns at once; the node registers itself as soon as the API answers. */
 export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
@@ -193,8 +196,11 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     await informer.synced(signal);
     staticPods?.mirrorAll();
     const states = new Map<string, string>();
-    while (!signal.aborted) {
+    const used = async () => usedPercent((await cri.imageFsInfo()).imageFilesystems[0]?.fsId?.mountpoint ?? rootDir);
+    const collector = new ImageCollector({ cri, clock: ioClock, logger, used });
+    for (let round = 0; !signal.aborted; round++) {
       try {
+        if (round % collectEvery === 0) await collector.collect();
         await relist(cri, workers, states);
         await removeOrphans({ cri, workers, rootDir, logRoot, logger });
         await rotateLogs({ cri, logRoot, workers: workers.values(), logger });
