@@ -96,6 +96,13 @@ export function createPlainRoutes(
 
   const openApi: Route = async (request, response, parts, url) => {
     if (parts[1] === "v2" && parts.length === 2) {
+      if (wantsProtobuf(request.headers.accept)) {
+        const { encodeOpenApiV2, openApiProtobufType } = await import("./http/openapi-protobuf.ts");
+        const { openApiV2 } = await import("../api/openapi/v2.ts");
+        const bytes = encodeOpenApiV2(await openApiV2(resources.all(), options.version));
+        await sendBytes(request, response, 200, openApiProtobufType, bytes);
+        return true;
+      }
       negotiate(request.headers.accept, "plain");
       const made = document("openapi v2", async () => {
         const { openApiV2 } = await import("../api/openapi/v2.ts");
@@ -224,6 +231,11 @@ export function createPlainRoutes(
 
 function onlyRead(path: string, method: string): StatusError {
   return methodNotSupported({ group: "", resource: path }, method.toLowerCase());
+}
+
+/** Old clients, and kubectl for a `kind: List`, ask for the document in protobuf alone. */
+function wantsProtobuf(accept = ""): boolean {
+  return accept.includes("application/com.github.proto-openapi.spec.v2") && !accept.includes("application/json");
 }
 
 /** The body of /version. */

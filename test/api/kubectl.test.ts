@@ -149,6 +149,14 @@ test("kubectl works with the API server", async (t) => {
     assert.equal(budget.spec.minAvailable, "50%");
   });
 
+  await t.test("a List is validated by kubectl itself, with OpenAPI v2 in protobuf", async () => {
+    const list = (field: string) =>
+      `{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: ConfigMap, metadata: {name: listed}, ${field}: {a: b}}]}`;
+    assert.match(await kubectl(["create", "-f", "-"], { ...on, input: list("data") }), /configmap\/listed created/);
+    const typo = await tryKubectl(["apply", "-f", "-"], { ...on, input: list("dota") });
+    assert.match(typo.stderr, /ValidationError\(ConfigMap\): unknown field "dota"/);
+  });
+
   await t.test("get prints tables, explain knows fields, a typo is refused by the server", async () => {
     assert.match(await kubectl(["get", "deploy"], on), /^NAME +READY +UP-TO-DATE +AVAILABLE +AGE\nweb +0\/4 /);
     assert.match(await kubectl(["explain", "deployment.spec.replicas"], on), /FIELD: replicas <integer>/);
