@@ -12,7 +12,6 @@ import { startContainerd } from "./containerd/containerd.ts";
 import { startDns } from "./dns/dns.ts";
 import { prepareCgroupRoot } from "./host/cgroup.ts";
 import { makeShared } from "./host/mount.ts";
-import { preflight } from "./host/preflight.ts";
 import { startKubelet } from "./kubelet/kubelet.ts";
 import { kubeletAddressPort, listenKubelet } from "./kubelet-listener.ts";
 import { startNetwork } from "./network/network.ts";
@@ -30,7 +29,7 @@ export interface Agent {
 
 /**
  * Joins a cluster and runs a node: containerd and the join go on at the same time, then the tunnel, the kubelet, the
- * network, the service proxy and DNS.
+ * network, the service proxy and DNS. Whether the machine can run a node at all (`host/preflight.ts`) is known before.
  * @param context.signal ends everything that was started
  */
 export async function startAgent(
@@ -46,7 +45,6 @@ export async function startAgent(
   const stopping = new AbortController();
   const signal = AbortSignal.any([context.signal, stopping.signal]);
   const directory = join(options.dataDir, "agent");
-  await preflight();
   await prepareCgroupRoot();
   await makeShared("/");
 

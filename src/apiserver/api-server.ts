@@ -162,7 +162,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   whenReady
     .then(() => startLocalApiServices({ client: ownClient, resources, clock: ioClock, logger, signal }))
     .catch((error) => signal.aborted || logger.warn({ err: error }, "Writing the APIServices failed"));
-  whenReady.catch((error) => logger.error({ err: error }, "The API server could not write its own objects"));
+  whenReady.catch(
+    (error) => signal.aborted || logger.error({ err: error }, "The API server could not write its own objects"),
+  );
 
   const metrics = new RequestMetrics(ioClock);
   let storeFailure: string | undefined;

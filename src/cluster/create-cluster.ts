@@ -93,7 +93,9 @@ export async function createCluster(
                 const create = containerOptions(spec);
                 made.push(create.name);
                 const container = await docker.createContainer(create);
-                await container.start();
+                await container.start().catch((error: Error) => {
+                  throw withRemedy(error);
+                });
                 say(create.name);
               }),
             );
@@ -155,6 +157,12 @@ export async function createCluster(
     timer.cancel();
   }
   return kubeconfig!;
+}
+
+/** The engine tells which port it could not have; how to choose another one is ours to tell. */
+function withRemedy(error: Error): Error {
+  if (!/address already in use|port is already allocated/.test(error.message)) return error;
+  return new Error(`${error.message.trim()}; choose another port with --api-port or --port`, { cause: error });
 }
 
 async function planNodes(options: CreateClusterOptions): Promise<NodeSpec[]> {

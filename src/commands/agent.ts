@@ -23,6 +23,10 @@ export async function agent(args: readonly string[]): Promise<number> {
       "--token is required (or K3S_TOKEN): the content of the server's file server/node-token",
     );
   const options = agentOptionsFrom(flags, args, process.env, { controlPlane: false, server, token });
-  const { startAgent } = await import("../agent/agent.ts");
-  return runUntilStopped(logger, (signal) => startAgent(options, { logger, signal }));
+  return runUntilStopped(logger, async (signal) => {
+    const { preflight } = await import("../agent/host/preflight.ts");
+    await preflight();
+    const { startAgent } = await import("../agent/agent.ts");
+    return startAgent(options, { logger, signal });
+  });
 }

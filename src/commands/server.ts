@@ -16,7 +16,13 @@ export async function server(args: readonly string[]): Promise<number> {
   });
   for (const warning of warnings) logger.warn(warning);
   const options: ServerOptions = serverOptionsFrom(flags, args, process.env);
-  // Loaded after the flags are understood: a mistake is told at once.
-  const { startServer } = await import("../server/server.ts");
-  return runUntilStopped(logger, (signal) => startServer(options, { logger, signal }));
+  return runUntilStopped(logger, async (signal) => {
+    // Before anything is made, and before the rest is loaded: a mistake is told at once.
+    if (options.agent) {
+      const { preflight } = await import("../agent/host/preflight.ts");
+      await preflight();
+    }
+    const { startServer } = await import("../server/server.ts");
+    return startServer(options, { logger, signal });
+  });
 }
