@@ -118,8 +118,10 @@ export class Http2Connection {
       };
       session.once("error", fail);
       session.once("close", () => fail(new Error("the connection was closed")));
-      session.once("connect", () => {
+      session.once("connect", (_, socket) => {
         timer.cancel();
+        // The session only half-closes it, and a server that waits for the other half would keep this process alive.
+        session.once("close", () => socket.destroy());
         resolve();
       });
     });
