@@ -4,6 +4,7 @@ import { type Lease, leases } from "../../api/generated/coordination-v1.ts";
 import { type ContainerImage, type Node, type NodeCondition, nodes } from "../../api/generated/core-v1.ts";
 import { Backoff } from "../../client/backoff.ts";
 import type { Client } from "../../client/client.ts";
+import { createInformer } from "../../client/informer.ts";
 import { type Clock, formatMicroTime, formatTime } from "../../machinery/clock.ts";
 import { deepEqual } from "../../machinery/equality.ts";
 import type { Logger } from "../../machinery/log.ts";
@@ -76,11 +77,41 @@ export class NodeRegistration {
     watcher.on("error", () => {});
     signal.addEventListener("abort", () => watcher.close(), { once: true });
     void this.#watchReadiness();
+    this.#followOwnNode();
     for (let tick = 0; !signal.aborted; tick++) {
       await this.#renewLease();
       if (tick > 0) await this.report();
       await clock.sleep(Math.min(renewMs, checkMs), signal).catch(() => {});
     }
+  }
+
+  /**
+   * Others write the node as well: the node lifecycle controller says Unknown when our leases did not come through, and
+   * a user may delete the object. Both are answered at once.
+   */
+  #followOwnNode(): void {
+    const { client, nodeName, clock, logger, signal } = this.#options;
+    const informer = createInformer(client, nodes, { fieldSelector: `metadata.name=${nodeName}`, clock, logger });
+    const see = (node: Node) => {
+      const known = Number(this.#node?.metadata.resourceVersion ?? 0);
+      if (node.metadata.uid === this.#node?.metadata.uid && Number(node.metadata.resourceVersion) <= known) return;
+      this.#node = node;
+      const ready = node.status?.conditions?.find(({ type }) => type === "Ready")?.status === "True";
+      if (ready !== this.#wasReady) void this.report();
+    };
+    informer.on({
+      add: (node) => see(node as Node),
+      update: (node) => see(node as Node),
+      delete: (node) => {
+        if (node.metadata.uid !== this.#node?.metadata.uid) return;
+        logger.warn({ node: nodeName }, "Node was deleted; it registers again");
+        this.#node = undefined;
+        this.#lease = undefined;
+        this.#lastReportMs = 0;
+        void this.report();
+      },
+    });
+    void informer.start(signal);
   }
 
   /** Looks at the node and writes its status when it changed or five minutes have passed. Never rejects. */

@@ -486,6 +486,7 @@ export class PodWorker {
       containerId = await cri.createContainer(sandboxId, config, sandbox);
     } catch (error) {
       if (signal.aborted) throw error;
+      if (await this.#sandboxDied(sandboxId)) return true;
       if (error instanceof ImageError) return refuse(error.reason, error, error.retryAtMs);
       const isConfig = error instanceof ContainerConfigError || error instanceof VolumeError;
       report("Warning", "Failed", `Error: ${(error as Error).message}`);
@@ -500,6 +501,10 @@ export class PodWorker {
     try {
       await cri.startContainer(containerId);
     } catch (error) {
+      if (await this.#sandboxDied(sandboxId)) {
+        await cri.removeContainer(containerId);
+        return true;
+      }
       report("Warning", "Failed", `Error: ${(error as Error).message}`);
       // The runtime marks it as exited; the next look decides on its restart.
       if (!this.#crash.has(name)) this.#raiseBackoff(name);
@@ -528,6 +533,15 @@ export class PodWorker {
       }
     }
     return true;
+  }
+
+  /** The sandbox went away while a container was made in it: no fault of the container, a new sandbox comes next. */
+  async #sandboxDied(id: string): Promise<boolean> {
+    try {
+      return (await this.#context.cri.podSandboxStatus(id)).status?.state !== "SANDBOX_READY";
+    } catch {
+      return false;
+    }
   }
 
   #raiseBackoff(name: string): void {
