@@ -53,12 +53,12 @@ const measured = await runTasks([
     },
   })),
 ]);
-if (!measured) process.exit();
+if (!measured && figures.length === 0) process.exit();
 
 const [head, ...rows] = tableOf(figures);
 console.log(`\n${formatTable(head!, rows)}${notes.join("\n")}`);
 if (!figures.every(within)) process.exitCode = 1;
-if (args.includes("--write")) {
+if (measured && args.includes("--write")) {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Docker Engine ${await engineVersion()}`;
   const text = `# Performance

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import type Docker from "dockerode";
-import { clientOf } from "../../src/cluster/kubeconfig-client.ts";
 import { adaptKubeconfig, type KubeconfigFile } from "../../src/cluster/kubeconfig-file.ts";
 import { waitForLine } from "../../src/cluster/node-log.ts";
 import { waitForNodes } from "../../src/cluster/wait-ready.ts";

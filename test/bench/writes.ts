@@ -2,11 +2,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type Docker from "dockerode";
 import { configMaps } from "../../src/api/generated/core-v1.ts";
 import type { Client } from "../../src/client/client.ts";
 import { createHttpsClient, type HttpsClient } from "../../src/client/https-client.ts";
 import { connectDocker } from "../../src/cluster/docker.ts";
 import { clientOf } from "../../src/cluster/kubeconfig-client.ts";
+import { waitForLine } from "../../src/cluster/node-log.ts";
 import { ioClock } from "../../src/machinery/clock.ts";
 import { silentLogger } from "../../src/machinery/log.ts";
 import { prepareCertificates } from "../../src/server/certificates.ts";
@@ -30,14 +32,15 @@ interface Lateness {
 export const writes: Measurement = {
   name: "writes",
   async run(say) {
+    const docker = await connectDocker();
     say("building an image with a slow disk");
     const directory = fileURLToPath(new URL("./slow-disk", import.meta.url));
     await run("docker", ["build", "-q", "-t", image, directory], { env: { DOCKER_BUILDKIT: "1" } });
     say("32 clients write to a bare server");
-    const bare = await loadBareServer();
+    const bare = await loadBareServer(docker);
     say("a server with a slow disk starts");
     const dockerArgs = [...probe, "-e", "LD_PRELOAD=/bench/slow-sync.so"];
-    await using server = await startServerContainer(await connectDocker(), ioClock, { image, dockerArgs });
+    await using server = await startServerContainer(docker, ioClock, { image, dockerArgs });
     const single = clientOf(server.kubeconfig);
     const alone = await latency(single).finally(() => single.close());
     if (median(alone) < syncMs) throw new Error(`a write took ${median(alone)} ms: the disk is not slow`);
@@ -66,7 +69,7 @@ export const writes: Measurement = {
   },
 };
 
-async function loadBareServer(): Promise<{ late: Lateness; perSecond: number }> {
+async function loadBareServer(docker: Docker): Promise<{ late: Lateness; perSecond: number }> {
   const name = freshName("bare");
   const directory = mkdtempSync(join(tmpdir(), "k3ts-bench-"));
   try {
@@ -80,6 +83,7 @@ async function loadBareServer(): Promise<{ late: Lateness; perSecond: number }> 
       await run("docker", ["cp", join(directory, from!), `${name}:/bench/${to}`]);
     }
     await run("docker", ["start", name]);
+    await waitForLine(docker, name, "listening", AbortSignal.timeout(10_000));
     const address = (await run("docker", ["port", name, "6443/tcp"])).split("\n")[0];
     const connect = () =>
       createHttpsClient({

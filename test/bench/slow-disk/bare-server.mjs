@@ -12,4 +12,4 @@ server.on("request", async (request, response) => {
     response.end(body);
   }, 10);
 });
-server.listen(6443);
+server.listen(6443, () => console.log("listening"));
