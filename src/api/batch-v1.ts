@@ -61,6 +61,13 @@ function generateSelector(job: Job): void {
   spec.selector ??= {};
   spec.selector.matchLabels ??= {};
   spec.selector.matchLabels["batch.kubernetes.io/controller-uid"] ??= metadata.uid;
+  // Every later reading would default them from the template, and a status writer would seem to have set them.
+  defaultLabels(job);
+}
+
+function defaultLabels(job: Job): void {
+  const labels = job.spec?.template?.metadata?.labels;
+  if (labels && Object.keys(job.metadata.labels ?? {}).length === 0) job.metadata.labels = { ...labels };
 }
 
 export const batchV1: readonly KindEntry[] = [
@@ -81,12 +88,13 @@ export const batchV1: readonly KindEntry[] = [
     selectableFields: { "status.successful": ({ status }) => String(status?.succeeded ?? 0) },
     strategy: {
       generation: true,
-      defaultPropagation: "Background",
+      defaultPropagation: "Orphan",
+      warningWithoutPropagation:
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
       applyDefaults(job) {
         if (!job.spec) return;
         defaultJobSpec(job.spec);
-        const labels = job.spec.template?.metadata?.labels;
-        if (labels && Object.keys(job.metadata.labels ?? {}).length === 0) job.metadata.labels = { ...labels };
+        defaultLabels(job);
       },
       validate: validateJob,
       validateUpdate: validateJobUpdate,

@@ -26,9 +26,15 @@ export const certificatesV1: readonly KindEntry[] = [
       applyDefaults({ spec }) {
         if (spec && !spec.usages?.length) spec.usages = ["digital signature", "key encipherment"];
       },
-      // Who asks is for the API server to say, after this.
-      prepareForCreate({ spec }) {
+      // Who asks is for the API server to say, whatever was sent.
+      prepareForCreate({ spec }, requestor) {
         for (const field of ["username", "uid", "groups", "extra"] as const) delete spec[field];
+        if (!requestor) return;
+        const { name, uid, groups, extra = {} } = requestor;
+        spec.username = name;
+        if (uid) spec.uid = uid;
+        if (groups.length > 0) spec.groups = [...groups];
+        if (Object.keys(extra).length > 0) spec.extra = structuredClone(extra) as Record<string, string[]>;
       },
       // What was asked for, and by whom, never changes.
       prepareForUpdate: (request, old) => copyField(request, old, "spec"),

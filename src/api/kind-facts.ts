@@ -1,6 +1,6 @@
 import type { KubeObject, ResourceType } from "../machinery/object.ts";
 import type { FieldError } from "../machinery/status.ts";
-import type { Column, StorageFacts, Strategy, SubresourceFacts, Verb } from "./resource.ts";
+import type { Column, Requestor, StorageFacts, Strategy, SubresourceFacts, Verb } from "./resource.ts";
 
 /**
  * What one file a group-version says of a kind: only what cannot be derived. Names, verbs, subresources and the schema
@@ -26,18 +26,19 @@ export interface KindColumn<T> extends Omit<Column, "value"> {
 }
 
 /** The rules of a kind beyond those that all share (see strategy.ts). */
-export interface KindStrategy<T> extends Pick<Strategy, "validateName" | "defaultPropagation"> {
+export interface KindStrategy<T>
+  extends Pick<Strategy, "validateName" | "defaultPropagation" | "warningWithoutPropagation"> {
   /** Does metadata.generation count changes? Of the spec, unless `counted` says of what. */
   readonly generation?: boolean;
   readonly counted?: (object: T) => unknown;
   /** A creator may set the status (nodes). */
   readonly statusOnCreate?: boolean;
   readonly applyDefaults?: (object: T) => void;
-  readonly prepareForCreate?: (object: T) => void;
+  readonly prepareForCreate?: (object: T, requestor?: Requestor) => void;
   readonly prepareForUpdate?: (object: T, old: T) => void;
   readonly prepareForStatusUpdate?: (object: T, old: T) => void;
   readonly validate?: (object: T) => FieldError[];
-  readonly validateUpdate?: (object: T, old: T) => FieldError[];
+  readonly validateUpdate?: (object: T, old: T, subresource?: string) => FieldError[];
   readonly warnings?: (object: T) => string[];
   readonly allowCreateOnUpdate?: boolean;
   /** Default true, as for most kinds. */

@@ -52,6 +52,14 @@ export interface StorageFacts {
   readonly ttlSeconds?: number;
 }
 
+/** Who a request comes from (authentication/v1 UserInfo). */
+export interface Requestor {
+  readonly name: string;
+  readonly uid?: string;
+  readonly groups: readonly string[];
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
+}
+
 /**
  * What a kind does to an object on its way in. All of these may change `object` in place: it is a private copy, in
  * canonical form. `old` must not be changed.
@@ -61,14 +69,15 @@ export interface Strategy {
   readonly validateName?: (name: string, prefix: boolean) => string[];
   /** Fills defaults that depend on other fields (static ones stand in the schema). */
   readonly applyDefaults?: (object: KubeObject) => void;
-  /** Drops what a creator may not set (status) and sets generation. */
-  readonly prepareForCreate?: (object: KubeObject) => void;
+  /** Drops what a creator may not set (status), sets generation, and notes who asks where the kind keeps that. */
+  readonly prepareForCreate?: (object: KubeObject, requestor?: Requestor) => void;
   /** Copies what the main resource may not change (status) from `old`, raises generation when the spec differs. */
   readonly prepareForUpdate?: (object: KubeObject, old: KubeObject) => void;
   /** The same for the status subresource: everything but status comes from `old`. */
   readonly prepareForStatusUpdate?: (object: KubeObject, old: KubeObject) => void;
   readonly validate?: (object: KubeObject) => FieldError[];
-  readonly validateUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
+  /** `subresource` is absent for the object itself. */
+  readonly validateUpdate?: (object: KubeObject, old: KubeObject, subresource?: string) => FieldError[];
   readonly warnings?: (object: KubeObject) => string[];
   /** May a PUT create the object? (leases, …) */
   readonly allowCreateOnUpdate?: boolean;
@@ -76,6 +85,8 @@ export interface Strategy {
   readonly allowUnconditionalUpdate?: boolean;
   /** Propagation when DeleteOptions name none; default background. */
   readonly defaultPropagation?: "Orphan" | "Background" | "Foreground";
+  /** What to warn of when DeleteOptions name no propagation. */
+  readonly warningWithoutPropagation?: string;
   /** Grace period in seconds for a graceful deletion (pods); absent: objects are removed at once. */
   readonly gracePeriodSeconds?: (object: KubeObject, requested: number | undefined) => number;
 }

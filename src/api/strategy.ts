@@ -1,7 +1,7 @@
 import type { KubeObject } from "../machinery/object.ts";
 import type { Schema } from "../machinery/schema.ts";
 import type { KindStrategy } from "./kind-facts.ts";
-import type { Strategy } from "./resource.ts";
+import type { Requestor, Strategy } from "./resource.ts";
 
 /** An object with the parts that most kinds have. */
 interface Body extends KubeObject {
@@ -18,11 +18,11 @@ export function makeStrategy(rules: KindStrategy<KubeObject>, schema: Schema, ha
   const statusSchema = hasStatus ? schema.fields?.["status"] : undefined;
   const counted = rules.counted ?? ((object: KubeObject) => (object as Body).spec);
 
-  function prepareForCreate(object: KubeObject): void {
+  function prepareForCreate(object: KubeObject, requestor?: Requestor): void {
     delete object.metadata.generation;
     if (statusSchema && !rules.statusOnCreate) resetStatus(object as Body, statusSchema.empty, statusSchema.schema);
     if (rules.generation) object.metadata.generation = 1;
-    rules.prepareForCreate?.(object);
+    rules.prepareForCreate?.(object, requestor);
   }
 
   function prepareForUpdate(object: KubeObject, old: KubeObject): void {
@@ -55,6 +55,7 @@ export function makeStrategy(rules: KindStrategy<KubeObject>, schema: Schema, ha
     allowCreateOnUpdate: rules.allowCreateOnUpdate ?? false,
     allowUnconditionalUpdate: rules.allowUnconditionalUpdate ?? true,
     ...(rules.defaultPropagation && { defaultPropagation: rules.defaultPropagation }),
+    ...(rules.warningWithoutPropagation && { warningWithoutPropagation: rules.warningWithoutPropagation }),
     ...(rules.gracePeriodSeconds && { gracePeriodSeconds: rules.gracePeriodSeconds }),
   };
 }

@@ -395,6 +395,7 @@ export class Handler {
     const parameters = await this.#deleteOptions(exchange);
     const outcome = await deleteObject(this.#options.core, { ...call, dryRun: parameters.dryRun }, parameters);
     if (outcome.removed && !(returnsDeleted.has(call.facts.resource) && !call.facts.custom)) {
+      setWarnings(response, exchange.warnings);
       await sendObject(request, response, 200, view.encoding, deletedStatus(call.facts, outcome), isPretty(exchange));
     } else {
       const code = !outcome.removed && parameters.orphanDependents === false ? 202 : 200;

@@ -204,11 +204,10 @@ const changeable = [
   "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
 ];
 
-/**
- * What an update may not change. The subresources that change more (binding, ephemeralcontainers) pass here too, so a
- * first nodeName and ephemeral containers are let through.
- */
-export function validatePodUpdate(pod: Pod, old: Pod): FieldError[] {
+/** What an update may not change. A binding, which sets the node, does not come here. */
+export function validatePodUpdate(pod: Pod, old: Pod, subresource?: string): FieldError[] {
+  if (subresource === "status") return [];
+  if (subresource === "ephemeralcontainers") return validateEphemeralContainersUpdate(pod, old);
   const errors = new Errors();
   const spec = pod.spec!;
   const before = old.spec!;
@@ -236,6 +235,21 @@ export function validatePodUpdate(pod: Pod, old: Pod): FieldError[] {
   return errors.list;
 }
 
+/** Ephemeral containers can only be added. */
+function validateEphemeralContainersUpdate(pod: Pod, old: Pod): FieldError[] {
+  const errors = new Errors();
+  const path = "spec.ephemeralContainers";
+  for (const before of old.spec?.ephemeralContainers ?? []) {
+    const quoted = JSON.stringify(before.name);
+    const found = pod.spec?.ephemeralContainers?.find(({ name }) => name === before.name);
+    if (!found) errors.forbidden(path, `existing ephemeral containers ${quoted} may not be removed`);
+    else if (!sameJson(found, before)) {
+      errors.forbidden(path, `existing ephemeral containers ${quoted} may not be changed`);
+    }
+  }
+  return errors.list;
+}
+
 /** The spec with everything that may change taken from `before`. */
 function fixedPart(spec: PodSpec, before: PodSpec): PodSpec {
   const fixed = structuredClone(spec);
@@ -248,11 +262,9 @@ function fixedPart(spec: PodSpec, before: PodSpec): PodSpec {
   }
   delete fixed.activeDeadlineSeconds;
   delete fixed.tolerations;
-  delete fixed.ephemeralContainers;
   if ((before.terminationGracePeriodSeconds ?? 0) < 0 && spec.terminationGracePeriodSeconds === 1) {
     fixed.terminationGracePeriodSeconds = before.terminationGracePeriodSeconds!;
   }
-  if (!before.nodeName) delete fixed.nodeName;
   // Gated pods: gates go, and the place to run may be narrowed.
   if (before.schedulingGates?.length) {
     delete fixed.schedulingGates;

@@ -1,6 +1,10 @@
 import {
+  type MutatingAdmissionPolicy,
+  mutatingAdmissionPolicies,
+  mutatingAdmissionPolicyBindings,
   mutatingWebhookConfigurations,
   type RuleWithOperations,
+  type ValidatingAdmissionPolicy,
   validatingAdmissionPolicies,
   validatingAdmissionPolicyBindings,
   validatingWebhookConfigurations,
@@ -14,6 +18,8 @@ import type { AdmissionAttributes, AdmissionPlugin } from "../request.ts";
 
 /** The cache has every commit that was answered: asking the store adds nothing. */
 const cached = { resourceVersion: "0" };
+
+type Policy = ValidatingAdmissionPolicy | MutatingAdmissionPolicy;
 
 interface Hook {
   readonly rules?: readonly RuleWithOperations[];
@@ -56,10 +62,11 @@ export function webhooks(client: Client): AdmissionPlugin {
     ) {
       return;
     }
-    const [mutating, validating, bindings] = await Promise.all([
+    const [mutating, validating, validatingBindings, mutatingBindings] = await Promise.all([
       client.list(mutatingWebhookConfigurations, cached),
       client.list(validatingWebhookConfigurations, cached),
       client.list(validatingAdmissionPolicyBindings, cached),
+      client.list(mutatingAdmissionPolicyBindings, cached),
     ]);
     for (const configuration of [...mutating.items, ...validating.items]) {
       for (const hook of configuration.webhooks ?? []) {
@@ -67,11 +74,23 @@ export function webhooks(client: Client): AdmissionPlugin {
           throw notBuilt(`Calling admission webhook ${JSON.stringify(hook.name ?? "")}`);
       }
     }
-    if (bindings.items.length === 0) return;
-    const bound = new Set(bindings.items.map((binding) => binding.spec?.policyName));
-    const policies = await client.list(validatingAdmissionPolicies, cached);
-    for (const policy of policies.items) {
-      if (!bound.has(policy.metadata.name ?? "")) continue;
+    for (const [kind, type, bindings] of [
+      ["ValidatingAdmissionPolicy", validatingAdmissionPolicies, validatingBindings],
+      ["MutatingAdmissionPolicy", mutatingAdmissionPolicies, mutatingBindings],
+    ] as const) {
+      if (bindings.items.length === 0) continue;
+      const bound = new Set(bindings.items.map((binding) => binding.spec?.policyName));
+      const policies = await client.list<Policy>(type, cached);
+      await refuseIfMatched(
+        kind,
+        policies.items.filter(({ metadata }) => bound.has(metadata.name ?? "")),
+        attributes,
+      );
+    }
+  };
+
+  const refuseIfMatched = async (kind: string, policies: readonly Policy[], attributes: AdmissionAttributes) => {
+    for (const policy of policies) {
       const { matchConstraints, failurePolicy } = policy.spec ?? {};
       const hook: Hook = {
         rules: matchConstraints?.resourceRules ?? [],
@@ -80,7 +99,7 @@ export function webhooks(client: Client): AdmissionPlugin {
         ...(matchConstraints?.objectSelector ? { objectSelector: matchConstraints.objectSelector } : {}),
       };
       if (await matches(hook, attributes)) {
-        throw notBuilt(`Evaluating ValidatingAdmissionPolicy ${JSON.stringify(policy.metadata.name ?? "")}`);
+        throw notBuilt(`Evaluating ${kind} ${JSON.stringify(policy.metadata.name ?? "")}`);
       }
     }
   };

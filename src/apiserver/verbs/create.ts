@@ -3,6 +3,7 @@ import { generateName } from "../../machinery/names.ts";
 import type { KubeObject } from "../../machinery/object.ts";
 import { alreadyExists, badRequest } from "../../machinery/status.ts";
 import { type Call, type Core, groupResource } from "../core.ts";
+import type { AdmissionAttributes } from "../request.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
 import { keyFor } from "../storage/codec.ts";
 import { admissionAttributes, admit, release, validateAdmission } from "./admit.ts";
@@ -27,30 +28,40 @@ export function settleNamespace(call: Call, object: KubeObject): void {
  * when it is not valid.
  */
 export async function create(core: Core, call: Call, object: KubeObject): Promise<CachedObject> {
-  const { facts } = call;
   settleNamespace(call, object);
   const { resourceVersion } = object.metadata;
   if (resourceVersion && resourceVersion !== "0") {
     throw badRequest("resourceVersion should not be set on objects to be created");
   }
-  const attributes = admissionAttributes(call, "CREATE", object, undefined);
+  // Who sent it owns what was sent; what admission and the kind's own rules fill in afterwards belongs to nobody.
+  const tracked = call.applied ? object : track(core, call, undefined, object);
+  const attributes = admissionAttributes(call, "CREATE", tracked, undefined);
   await admit(core, call, attributes);
   try {
-    const generated = !object.metadata.name && object.metadata.generateName !== undefined;
-    for (let attempt = 1; ; attempt++) {
-      if (generated) object.metadata.name = generateName(object.metadata.generateName!);
-      const item = await createOnce(core, { ...call, name: object.metadata.name ?? "" }, object, attributes);
-      if (item) {
-        if (call.dryRun) release(core, call, attributes);
-        return item;
-      }
-      if (!generated || attempt === nameAttempts) {
-        throw alreadyExists(groupResource(facts), object.metadata.name ?? "");
-      }
-    }
+    return await createAdmitted(core, call, tracked, attributes);
   } catch (error) {
     release(core, call, attributes);
     throw error;
+  }
+}
+
+async function createAdmitted(
+  core: Core,
+  call: Call,
+  object: KubeObject,
+  attributes: AdmissionAttributes,
+): Promise<CachedObject> {
+  const generated = !object.metadata.name && object.metadata.generateName !== undefined;
+  for (let attempt = 1; ; attempt++) {
+    if (generated) object.metadata.name = generateName(object.metadata.generateName!);
+    const item = await createOnce(core, { ...call, name: object.metadata.name ?? "" }, object, attributes);
+    if (item) {
+      if (call.dryRun) release(core, call, attributes);
+      return item;
+    }
+    if (!generated || attempt === nameAttempts) {
+      throw alreadyExists(groupResource(call.facts), object.metadata.name ?? "");
+    }
   }
 }
 
@@ -58,7 +69,7 @@ async function createOnce(
   core: Core,
   call: Call,
   object: KubeObject,
-  attributes: ReturnType<typeof admissionAttributes>,
+  attributes: AdmissionAttributes,
 ): Promise<CachedObject | undefined> {
   const { facts } = call;
   const { strategy } = facts;
@@ -68,18 +79,17 @@ async function createOnce(
   }
   metadata.uid = newUid();
   metadata.creationTimestamp = formatTime(core.clusterClock.now());
-  strategy.prepareForCreate?.(object);
-  const next = call.applied ? object : track(core, call, undefined, object);
-  refuse(facts, call.name, [...validateObjectMeta(facts, next), ...(strategy.validate?.(next) ?? [])]);
-  for (const text of strategy.warnings?.(next) ?? []) call.warn(text);
-  await validateAdmission(core, call, { ...attributes, object: next, name: call.name });
+  strategy.prepareForCreate?.(object, call.user);
+  refuse(facts, call.name, [...validateObjectMeta(facts, object), ...(strategy.validate?.(object) ?? [])]);
+  for (const text of strategy.warnings?.(object) ?? []) call.warn(text);
+  await validateAdmission(core, call, { ...attributes, object, name: call.name });
 
   const key = keyFor(facts, metadata.namespace, call.name);
-  const bytes = encodeForStore(facts, next);
+  const bytes = encodeForStore(facts, object);
   if (call.dryRun) {
     const cache = core.caches.of(facts);
     await cache.barrier();
-    return cache.get(key) ? undefined : unwritten(facts, key, next, 0);
+    return cache.get(key) ? undefined : unwritten(facts, key, object, 0);
   }
   const ttlSeconds = facts.storage?.ttlSeconds;
   const result = await core.store.create(key, bytes, ttlSeconds === undefined ? {} : { ttlSeconds });

@@ -49,6 +49,11 @@ export function checkDeleteParameters({
 export async function deleteObject(core: Core, call: Call, parameters: DeleteParameters): Promise<DeleteOutcome> {
   checkDeleteParameters(parameters);
   const { facts } = call;
+  const { warningWithoutPropagation } = facts.strategy;
+  const { propagationPolicy, orphanDependents } = parameters;
+  if (warningWithoutPropagation && propagationPolicy === undefined && orphanDependents === undefined) {
+    call.warn(warningWithoutPropagation);
+  }
   const cache = core.caches.of(facts);
   const key = keyFor(facts, call.namespace, call.name);
   await cache.barrier();

@@ -71,18 +71,23 @@ async function tryUpdate(
   let { next } = proposal;
   settleNamespace(call, next);
   bindToCurrent(call, next, old);
+  keepSystemFields(next, old);
+  const rule = subresource ? subresourceRule(facts, subresource) : undefined;
+  rule?.(next, old);
+  // Who sent it owns what was sent; what admission and the kind's own rules fill in afterwards belongs to nobody.
+  if (!proposal.tracked) next = track(core, call, old, next);
   const attributes = admissionAttributes(call, "UPDATE", next, old);
   await admit(core, call, attributes);
   let done = false;
   try {
-    keepSystemFields(next, old);
-    prepare(facts, subresource, next, old);
-    if (!proposal.tracked) next = track(core, call, old, next);
+    if (!rule) prepare(facts, subresource, next, old);
+    // Of a built-in kind, a status is written by components alone; a custom one has only its schema to be held to.
+    const validated = subresource !== "status" || facts.custom;
     refuse(facts, call.name, [
       ...validateObjectMeta(facts, next),
       ...validateObjectMetaUpdate(next, old),
-      ...(facts.strategy.validate && subresource !== "status" ? facts.strategy.validate(next) : []),
-      ...(facts.strategy.validateUpdate?.(next, old) ?? []),
+      ...(facts.strategy.validate && validated ? facts.strategy.validate(next) : []),
+      ...(facts.strategy.validateUpdate?.(next, old, subresource) ?? []),
     ]);
     if (subresource !== "status") for (const text of facts.strategy.warnings?.(next) ?? []) call.warn(text);
     await validateAdmission(core, call, { ...attributes, object: next });
@@ -144,13 +149,13 @@ function bindToCurrent(call: Call, next: KubeObject, old: KubeObject): void {
 
 function prepare(facts: ResourceFacts, subresource: string | undefined, next: KubeObject, old: KubeObject): void {
   const { strategy } = facts;
-  const rule = subresource ? subresourceRule(facts, subresource) : undefined;
-  if (rule) rule(next, old);
-  else if (subresource === "status") {
+  if (subresource === "status") {
     if (!strategy.prepareForStatusUpdate) throw methodNotSupported(groupResource(facts), "update");
-    // What a status writer says of the metadata does not count, but for managedFields.
-    const { managedFields } = next.metadata;
-    next.metadata = { ...cloneJson(old.metadata), ...(managedFields ? { managedFields } : {}) };
+    if (facts.custom) {
+      // What a status writer says of the metadata does not count, but for managedFields. Built-in kinds take it.
+      const { managedFields } = next.metadata;
+      next.metadata = { ...cloneJson(old.metadata), ...(managedFields ? { managedFields } : {}) };
+    }
     strategy.prepareForStatusUpdate(next, old);
   } else strategy.prepareForUpdate?.(next, old);
 }

@@ -38,13 +38,15 @@ export function violations(path: string, body: object): string[] {
 }
 
 /** Violations of an update from one body to another. */
-export function updateViolations(path: string, before: object, after: object): string[] {
+export function updateViolations(path: string, before: object, after: object, subresource?: string): string[] {
   const facts = resource(path);
   const old = created(path, before);
   const object = defaulted(path, after);
   object.metadata.uid ??= old.metadata.uid;
   facts.strategy.prepareForUpdate?.(object, old);
-  return (facts.strategy.validateUpdate?.(object, old) ?? []).map(({ field, message }) => `${field}: ${message}`);
+  return (facts.strategy.validateUpdate?.(object, old, subresource) ?? []).map(
+    ({ field, message }) => `${field}: ${message}`,
+  );
 }
 
 export function pod(spec: object, metadata: object = {}): Any {

@@ -123,12 +123,25 @@ test("tolerations of a pod are only added, and their seconds may change", () => 
   ]);
 });
 
-test("binding a pod and adding ephemeral containers are no forbidden changes", () => {
+test("an update of a pod neither binds it nor adds ephemeral containers", () => {
   const before = { containers: [container()] };
-  assert.deepEqual(
-    podUpdate(before, { ...before, nodeName: "n", ephemeralContainers: [container({ name: "e" })] }),
-    [],
-  );
+  for (const change of [{ nodeName: "n" }, { ephemeralContainers: [container({ name: "e" })] }]) {
+    assert.match(podUpdate(before, { ...before, ...change }).join(), /^spec: Forbidden: pod updates may not change/);
+  }
+});
+
+test("its subresource adds ephemeral containers, and neither changes nor removes them", () => {
+  const spec = (ephemeralContainers: object[]) => ({ containers: [container()], ephemeralContainers });
+  const [one, two] = [container({ name: "one" }), container({ name: "two" })];
+  const update = (before: object[], after: object[]) =>
+    updateViolations("v1/pods", pod(spec(before)), pod(spec(after)), "ephemeralcontainers");
+  assert.deepEqual(update([one], [two, one]), []);
+  assert.deepEqual(update([one], [two]), [
+    'spec.ephemeralContainers: Forbidden: existing ephemeral containers "one" may not be removed',
+  ]);
+  assert.deepEqual(update([one], [container({ name: "one", image: "other" })]), [
+    'spec.ephemeralContainers: Forbidden: existing ephemeral containers "one" may not be changed',
+  ]);
 });
 
 const deployment = (spec: object = {}, labels: object = { a: "b" }) => ({
