@@ -1,0 +1,229 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import type { Node, Pod } from "../../src/api/generated/core-v1.ts";
+import { createTestCluster, type TestCluster } from "../support/cluster.ts";
+import { eventually } from "../support/eventually.ts";
+
+/** A web server on three nodes, reached in each way that a Service offers. */
+
+let cluster: TestCluster;
+/** One of the Deployment's pods a node. */
+const podOn = new Map<string, string>();
+const podNames = new Set<string>();
+
+const manifest = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: web }
+spec:
+  replicas: 6
+  selector: { matchLabels: { app: web } }
+  template:
+    metadata: { labels: { app: web } }
+    spec:
+      containers:
+        - name: web
+          image: k3ts/test-web:1.0
+          ports: [{ containerPort: 80, name: http }]
+          readinessProbe: { httpGet: { path: /, port: http }, periodSeconds: 1 }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web }
+spec:
+  type: NodePort
+  selector: { app: web }
+  ports: [{ name: http, port: 8000, targetPort: http, nodePort: 30080 }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web-headless }
+spec:
+  clusterIP: None
+  selector: { app: web }
+  ports: [{ name: http, port: 80 }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web-local }
+spec:
+  type: NodePort
+  externalTrafficPolicy: Local
+  selector: { app: single }
+  ports: [{ port: 80, nodePort: 30081 }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: elsewhere }
+spec: { type: ExternalName, externalName: web.default.svc.cluster.local }
+`;
+
+const single = (node: string) => `
+apiVersion: v1
+kind: Pod
+metadata: { name: single, labels: { app: single } }
+spec:
+  nodeName: ${node}
+  hostname: front
+  subdomain: web-single
+  containers:
+    - name: web
+      image: k3ts/test-web:1.0
+      ports: [{ containerPort: 80, hostPort: 8081 }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web-single }
+spec:
+  clusterIP: None
+  selector: { app: single }
+  ports: [{ name: http, port: 80 }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: sticky }
+spec:
+  sessionAffinity: ClientIP
+  selector: { app: web }
+  ports: [{ port: 80 }]
+`;
+
+before(async () => {
+  cluster = await createTestCluster({ agents: 2, images: ["k3ts/test-web:1.0"] });
+  await cluster.kubectl(["apply", "-f", "-"], { input: `${manifest}---${single(cluster.nodes[1]!)}` });
+  await cluster.kubectl(["rollout", "status", "deployment/web", "--timeout=60s"]);
+  await cluster.kubectl(["wait", "--for=condition=Ready", "pod/single", "--timeout=60s"]);
+  const { items } = await cluster.kubectlJson<{ items: Pod[] }>(["get", "pods", "-l", "app=web"]);
+  for (const pod of items) {
+    podNames.add(pod.metadata.name!);
+    podOn.set(pod.spec!.nodeName!, pod.metadata.name!);
+  }
+});
+after(() => cluster?.remove());
+
+/** What web servers answer to a program in a pod, one after the other. */
+async function fetchFrom(pod: string, urls: readonly string[]): Promise<string[]> {
+  const script = urls.map((url) => `wget -qO- -T 5 ${url} || echo failed`).join("; ");
+  return (await cluster.kubectl(["exec", pod, "--", "sh", "-c", script])).trim().split("\n");
+}
+
+async function addressOf(node: string): Promise<string> {
+  const { status } = await cluster.kubectlJson<Node>(["get", "node", node]);
+  return status!.addresses!.find(({ type }) => type === "InternalIP")!.address;
+}
+
+async function resolve(name: string): Promise<string[]> {
+  const [pod] = podNames;
+  const output = await cluster.kubectl(["exec", pod!, "--", "nslookup", "-type=a", name]);
+  return [...output.matchAll(/^Name:.*\nAddress: (\S+)$/gm)].map(([, address]) => address!).sort();
+}
+
+test("six replicas spread over three nodes, two on each", async () => {
+  const { items } = await cluster.kubectlJson<{ items: Pod[] }>(["get", "pods", "-l", "app=web"]);
+  const perNode = Map.groupBy(items, (pod) => pod.spec!.nodeName!);
+  assert.deepEqual([...perNode.keys()].sort(), [...cluster.nodes].sort());
+  for (const [node, pods] of perNode) assert.equal(pods.length, 2, `pods on ${node}`);
+});
+
+test("a Service answers pods of every node by its names and its address", async () => {
+  const address = await cluster.kubectl(["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]);
+  const hosts = ["web", "web.default.svc", "web.default.svc.cluster.local", "elsewhere", address];
+  for (const [node, pod] of podOn) {
+    const answers = await fetchFrom(
+      pod,
+      hosts.map((host) => `http://${host}:8000/`),
+    );
+    assert.equal(answers.length, hosts.length);
+    for (const [index, answer] of answers.entries())
+      assert.ok(podNames.has(answer), `${hosts[index]} answered "${answer}" on ${node}`);
+  }
+});
+
+test("a Service spreads connections over its pods, and keeps a client at one pod when told to", async () => {
+  const [pod] = podNames;
+  const ask = async (url: string) => new Set(await fetchFrom(pod!, new Array<string>(40).fill(url)));
+  // That one of six stays out by chance in forty draws: once in 250.
+  assert.ok((await ask("http://web:8000/")).size >= 5);
+  assert.equal((await ask("http://sticky/")).size, 1);
+});
+
+test("a pod reaches pods of other nodes under their own addresses, and itself through its Service", async () => {
+  const { items } = await cluster.kubectlJson<{ items: Pod[] }>(["get", "pods", "-l", "app=web"]);
+  for (const [node, pod] of podOn)
+    assert.deepEqual(
+      await fetchFrom(
+        pod,
+        items.map(({ status }) => `http://${status!.podIP}/`),
+      ),
+      items.map(({ metadata }) => metadata.name),
+      `from ${node}`,
+    );
+  const address = await cluster.kubectl(["get", "service", "web-local", "-o", "jsonpath={.spec.clusterIP}"]);
+  assert.deepEqual(await fetchFrom("single", ["http://web-single/", `http://${address}/`]), ["front", "front"]);
+});
+
+test("a node port answers on every node, from every node, under loopback and the nodes' addresses", async () => {
+  const targets = ["127.0.0.1", ...(await Promise.all(cluster.nodes.map(addressOf)))];
+  for (const node of cluster.nodes)
+    for (const target of targets) {
+      const answer = await cluster.exec(node, ["wget", "-qO-", "-T", "5", `http://${target}:30080/`]);
+      assert.ok(podNames.has(answer.trim()), `${target} answered "${answer}" to ${node}`);
+    }
+});
+
+test("under externalTrafficPolicy Local only the pod's own node answers its node port to others", async () => {
+  const [server, agent, other] = cluster.nodes as [string, string, string];
+  const ask = async (node: string) =>
+    (await cluster.exec(server, ["wget", "-qO-", "-T", "2", `http://${await addressOf(node)}:30081/`])).trim();
+  assert.equal(await ask(agent), "front");
+  await assert.rejects(ask(other));
+});
+
+test("a host port answers on the pod's node only", async () => {
+  const [server, agent, other] = cluster.nodes as [string, string, string];
+  const ask = async (node: string) =>
+    (await cluster.exec(server, ["wget", "-qO-", "-T", "2", `http://${await addressOf(node)}:8081/`])).trim();
+  assert.equal(await ask(agent), "front");
+  await assert.rejects(ask(other));
+});
+
+test("a headless Service resolves to its pods, a pod with a host name to its address, both with SRV records", async () => {
+  const { items } = await cluster.kubectlJson<{ items: Pod[] }>(["get", "pods", "-l", "app=web"]);
+  assert.deepEqual(
+    await resolve("web-headless.default.svc.cluster.local"),
+    items.map((pod) => pod.status!.podIP!).sort(),
+  );
+  const address = await cluster.kubectl(["get", "pod", "single", "-o", "jsonpath={.status.podIP}"]);
+  assert.deepEqual(await resolve("front.web-single.default.svc.cluster.local"), [address]);
+  const srv = await cluster.kubectl([
+    ...["exec", "single", "--", "nslookup", "-type=srv", "_http._tcp.web-single.default.svc.cluster.local"],
+  ]);
+  assert.match(srv, /service = \d+ \d+ 80 front\.web-single\.default\.svc\.cluster\.local/);
+  const reverse = await cluster.kubectl(["exec", "single", "--", "nslookup", address]);
+  assert.match(reverse, /name = front\.web-single\.default\.svc\.cluster\.local/);
+});
+
+test("the API answers inside pods under its name, with the pod's own token", async () => {
+  const script = `
+    token=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token)
+    wget -qO- --no-check-certificate --header "Authorization: Bearer $token" \
+      https://kubernetes.default.svc/version`;
+  assert.match(await cluster.kubectl(["exec", "single", "--", "sh", "-c", script]), /"gitVersion": ?"v1\.36/);
+});
+
+test("a pod's name leaves the Service with the pod", async () => {
+  await cluster.kubectl(["delete", "pod", "single", "--wait", "--timeout=20s"]);
+  const [pod] = podNames;
+  await assert.rejects(cluster.kubectl(["exec", pod!, "--", "nslookup", "front.web-single.default.svc.cluster.local"]));
+  await cluster.kubectl(["scale", "deployment/web", "--replicas=1"]);
+  const last = await eventually(async () => {
+    const { items } = await cluster.kubectlJson<{ items: Pod[] }>(["get", "pods", "-l", "app=web"]);
+    const staying = items.filter(({ metadata }) => !metadata.deletionTimestamp);
+    assert.equal(staying.length, 1);
+    return staying[0]!.metadata.name!;
+  });
+  // The rules of a node follow a moment later.
+  await eventually(async () =>
+    assert.deepEqual(new Set(await fetchFrom(last, new Array<string>(20).fill("http://web:8000/"))), new Set([last])),
+  );
+});
