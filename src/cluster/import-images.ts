@@ -58,6 +58,7 @@ async function importInto(docker: Docker, node: string, archive: NodeJS.Readable
   const ended = new Promise<void>((resolve) => stream.once("end", resolve));
   await pipeline(archive, stream, { end: true });
   await ended;
+  stream.destroy();
   const { ExitCode } = await exec.inspect();
   if (ExitCode !== 0) {
     throw new Error(
