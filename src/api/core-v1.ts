@@ -188,6 +188,7 @@ export const coreV1: readonly KindEntry[] = [
   }),
   kind(endpoints, {
     shortNames: ["ep"],
+    deprecation: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     storage: { prefix: "services/endpoints" },
     columns: [
       text("Endpoints", ({ subsets }) =>

@@ -8,6 +8,8 @@ import type { Column, Requestor, StorageFacts, Strategy, SubresourceFacts, Verb 
  */
 export interface KindFacts<T extends KubeObject = KubeObject> {
   readonly shortNames?: readonly string[];
+  /** Said with every reply. */
+  readonly deprecation?: string;
   readonly categories?: readonly string[];
   /** Replaces the generated verbs, where the client library's paths say too much or too little. */
   readonly verbs?: readonly Verb[];

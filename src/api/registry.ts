@@ -39,6 +39,7 @@ function makeFacts(served: ServedResource): ResourceFacts {
     listKind: `${served.kind}List`,
     shortNames: facts.shortNames ?? [],
     categories: facts.categories ?? [],
+    ...(facts.deprecation && { deprecation: facts.deprecation }),
     verbs: facts.verbs ?? served.verbs,
     subresources: { ...served.subresources, ...facts.subresources } as Record<string, SubresourceFacts>,
     get schema() {

@@ -14,6 +14,8 @@ export interface ResourceFacts extends ResourceType {
   /** By name: "status", "scale", "log", "exec", "binding", "eviction", "token", "approval", "finalize", … */
   readonly subresources: Readonly<Record<string, SubresourceFacts>>;
   readonly schema: Schema;
+  /** Said with every reply: "v1 Endpoints is deprecated in v1.33+; use …". */
+  readonly deprecation?: string;
   /** Defined by a CustomResourceDefinition: kept as written, without strategic merge. */
   readonly custom?: boolean;
   /** Where a custom resource keeps what its scale subresource shows; built-in ones use spec.replicas and so on. */

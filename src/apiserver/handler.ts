@@ -194,7 +194,8 @@ export class Handler {
       throw notBuilt(special);
     }
 
-    const warnings: string[] = [];
+    const warnings: string[] = facts.deprecation ? [facts.deprecation] : [];
+    setWarnings(response, warnings);
     const call: Call = {
       facts,
       namespace: facts.namespaced ? info.namespace : undefined,

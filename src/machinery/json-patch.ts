@@ -19,10 +19,8 @@ interface Operation {
 
 /** The 422 of a patch that fits the format but not the object. */
 export function unprocessablePatch(detail: string): StatusError {
-  const message = "the server rejected our request due to an error in our request";
-  return new StatusError(422, "Invalid", message, {
-    causes: [{ reason: "UnexpectedServerResponse", message: detail }],
-  });
+  // Kubernetes' text, which says no more; kubectl prints the message only where there are no causes.
+  return new StatusError(422, "Invalid", `the server rejected our request due to an error in our request: ${detail}`);
 }
 
 function readOperations(operations: unknown): Operation[] {

@@ -19,6 +19,7 @@ import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { TunnelServer } from "../tunnel/tunnel-server.ts";
 import { prepareCertificates } from "./certificates.ts";
 import { ensureClusterDns } from "./cluster-dns.ts";
+import { dialAddress, isLoopback } from "./dial-address.ts";
 import { defaultKubeconfigPath, renderComponentKubeconfig, renderKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
 import { deployManifests } from "./manifests/deploy.ts";
 import { writePackagedManifests } from "./manifests/packaged.ts";
@@ -97,7 +98,9 @@ export async function startServer(
       nodePortRange: options.nodePortRange,
       clusterDomain: options.clusterDomain,
       advertise: { address: options.advertiseAddress, port: options.advertisePort },
-      dialNode: (node: string, target: string, dialSignal?: AbortSignal) => tunnels.dial(node, target, dialSignal),
+      // K3s' mode "agent": tunnels for kubelets only. Pods are dialled from here, as servers are on the pod network.
+      dialNode: (node: string, target: string, dialSignal?: AbortSignal) =>
+        isLoopback(target) ? tunnels.dial(node, target, dialSignal) : dialAddress(target, ioClock, dialSignal),
       version: options.version,
     });
     endings.push(() => apiServer.stop());

@@ -29,9 +29,12 @@ export function makeSelection(
   for (const { field } of fields.requirements) {
     if (field === "metadata.name" || (field === "metadata.namespace" && facts.namespaced)) continue;
     if (Object.hasOwn(facts.selectableFields, field)) continue;
-    const of = `"${facts.group}/${facts.version}, Resource=${facts.resource}"`;
+    // Kubernetes has one text for kinds with fields of their own, and one for the others.
+    const hasOwnFields = facts.custom || Object.keys(facts.selectableFields).length > 0;
     throw badRequest(
-      `Unable to find ${of} that match label selector "${labels}", field selector "${fieldSelector}": field label not supported: ${field}`,
+      hasOwnFields
+        ? `field label not supported: ${field}`
+        : `${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`,
     );
   }
   const all = labels.empty && fields.empty;

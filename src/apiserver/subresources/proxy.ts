@@ -88,11 +88,18 @@ function address(ip: string, port: number | string): string {
   return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
+/** Whoever writes a pod's or endpoint's address must not reach what only this server can reach. Throws 400. */
+function checkProxyable(ip: string): void {
+  const unreachable = /^(127\.|0\.|169\.254\.|224\.0\.0\.)|^(::1?|fe[89ab][0-9a-f]:.*|ff0[12]:.*|::ffff:.*)$/i;
+  if (unreachable.test(ip)) throw badRequest("address not allowed");
+}
+
 async function podTarget(context: ServerContext, namespace: string, name: string, port: string) {
   const pod = await context.client.get(pods, name, { namespace });
   const node = pod.spec?.nodeName;
   const ip = pod.status?.podIP;
   if (!node || !ip) throw serviceUnavailable(`pod ${name} has no address yet`);
+  checkProxyable(ip);
   const first = pod.spec?.containers?.flatMap((container) => container.ports ?? [])[0]?.containerPort;
   const named = pod.spec?.containers
     ?.flatMap((container) => container.ports ?? [])
@@ -119,8 +126,9 @@ async function serviceTarget(context: ServerContext, namespace: string, name: st
     if (!target) continue;
     for (const endpoint of slice.endpoints ?? []) {
       const ip = endpoint.addresses?.[0];
-      if (ip && endpoint.nodeName && endpoint.conditions?.ready !== false) {
-        ready.push({ node: endpoint.nodeName, address: address(ip, target) });
+      if (ip && endpoint.conditions?.ready !== false) {
+        checkProxyable(ip);
+        ready.push({ node: endpoint.nodeName ?? "", address: address(ip, target) });
       }
     }
   }
