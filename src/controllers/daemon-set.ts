@@ -2,12 +2,12 @@ import { controllerRevisions, type DaemonSet, daemonSets } from "../api/generate
 import { nodes, pods } from "../api/generated/core-v1.ts";
 import { deepEqual } from "../machinery/equality.ts";
 import { apiVersionOf, type KubeObject, keyOf } from "../machinery/object.ts";
-import { type ControllerFactory, type Watch, watch } from "./controller.ts";
+import { type ControllerFactory, watch } from "./controller.ts";
 import { type DaemonSetView, daemonStatus, planDaemons, planDaemonUpdate, templateForNode } from "./daemon-set-plan.ts";
 import type { NodeView } from "./node-lifecycle-plan.ts";
-import { Expectations } from "./shared/expectations.ts";
+import { ExpectedPods } from "./shared/expected-pods.ts";
 import { claim, indexByOwner, labelsOf, mutable, ownerOf, selectorOf } from "./shared/owned.ts";
-import { isNamespaceTerminating, PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
+import { PodControl, podFromTemplate } from "./shared/pod-control.ts";
 import type { PodView } from "./shared/pod-facts.ts";
 import { ensureRevision, pruneRevisions, RevisionCollision, revisionHashLabel } from "./shared/revisions.ts";
 import { sortedJson } from "./shared/template-hash.ts";
@@ -25,8 +25,7 @@ export const daemonSetController: ControllerFactory = {
     const nodeInformer = informers.of(nodes);
     const podInformer = indexByOwner(informers.of(pods));
     const revisions = indexByOwner(informers.of(controllerRevisions));
-    const expectations = new Expectations(clock);
-    const control = new PodControl(client, events, daemonSets);
+    const expected = new ExpectedPods(clock, new PodControl(client, events, daemonSets));
     /** Failed pods are replaced more and more slowly, by set and node. */
     const failures = new Map<string, { count: number; lastMs: number }>();
 
@@ -44,25 +43,6 @@ export const daemonSetController: ControllerFactory = {
         .list(pod.metadata.namespace)
         .filter((set) => selectorOf(set.spec?.selector).matches(labelsOf(pod)))
         .map((set) => keyOf(set as KubeObject));
-    };
-    const observePods: Watch = {
-      attach() {
-        const deleted = (pod: PodView) => {
-          const key = ownerKey(pod);
-          if (key) expectations.deletionObserved(key, pod.metadata.uid ?? "");
-        };
-        podInformer.on({
-          add: (pod) => {
-            const key = ownerKey(pod);
-            if (pod.metadata.deletionTimestamp) deleted(pod);
-            else if (key) expectations.creationObserved(key);
-          },
-          update: (pod) => {
-            if (pod.metadata.deletionTimestamp) deleted(pod);
-          },
-          delete: deleted,
-        });
-      },
     };
     /** What of a node decides where daemons run; heartbeats do not. */
     const relevant = (node: NodeView) =>
@@ -83,39 +63,12 @@ export const daemonSetController: ControllerFactory = {
       const names = on.slice(0, burst);
       if (names.length === 0) return undefined;
       const generation = set.metadata.annotations?.["deprecated.daemonset.template.generation"];
-      expectations.expectCreations(key, names.length);
-      let attempted = 0;
-      const { error } = await slowStart(names.length, async (index) => {
-        attempted++;
-        try {
-          const template = templateForNode(set, names[index]!, hash, generation);
-          await control.create(podFromTemplate(template, daemonSets, set), set, signal);
-        } catch (failure) {
-          expectations.creationObserved(key);
-          if (!isNamespaceTerminating(failure)) throw failure;
-        }
-      });
-      for (let i = attempted; i < names.length; i++) expectations.creationObserved(key);
-      return error;
+      const podAt = (index: number) =>
+        podFromTemplate(templateForNode(set, names[index]!, hash, generation), daemonSets, set);
+      return expected.create(key, set, names.length, podAt, signal);
     };
-    const deletePods = async (key: string, set: DaemonSetView, which: readonly PodView[], signal: AbortSignal) => {
-      const chosen = which.slice(0, burst);
-      expectations.expectDeletions(
-        key,
-        chosen.map(({ metadata }) => metadata.uid ?? ""),
-      );
-      const results = await Promise.allSettled(
-        chosen.map(async (pod) => {
-          try {
-            await control.delete(pod, set, signal);
-          } catch (failure) {
-            expectations.deletionObserved(key, pod.metadata.uid ?? "");
-            throw failure;
-          }
-        }),
-      );
-      return results.find((result) => result.status === "rejected")?.reason as unknown;
-    };
+    const deletePods = (key: string, set: DaemonSetView, which: readonly PodView[], signal: AbortSignal) =>
+      expected.delete(key, set, which.slice(0, burst), signal);
 
     /** Which failed pods may be replaced now, and when the next one may. */
     const backOff = (set: DaemonSetView, failed: readonly PodView[]) => {
@@ -143,14 +96,14 @@ export const daemonSetController: ControllerFactory = {
     return {
       watches: [
         watch(sets, (set) => [keyOf(set as KubeObject)]),
-        observePods,
+        expected.observe(podInformer, ownerKey),
         watch(podInformer, keysOfPod),
         nodeChanges,
       ],
       async reconcile(key, signal) {
         const set = sets.get(key);
         if (!set) {
-          expectations.forget(key);
+          expected.forget(key);
           return undefined;
         }
         const selector = selectorOf(set.spec?.selector);
@@ -160,7 +113,7 @@ export const daemonSetController: ControllerFactory = {
           return undefined;
         }
         if (set.metadata.deletionTimestamp) return undefined;
-        const acting = expectations.satisfied(key);
+        const acting = expected.satisfied(key);
         const common = { client, ownerType: daemonSets, owner: set, selector };
         const owned = await claim({ ...common, dependents: podInformer });
         const history = await claim({ ...common, dependents: revisions });
@@ -193,7 +146,7 @@ export const daemonSetController: ControllerFactory = {
           const remove = plan.remove.filter((pod) => !wait.has(pod));
           failure = await deletePods(key, set, remove, signal);
           failure ??= await createPods(key, set, plan.create, hash, signal);
-          if (!failure && expectations.satisfied(key)) {
+          if (!failure && expected.satisfied(key)) {
             const update = planDaemonUpdate(set, allNodes, owned, hash, clock.now());
             failure = await deletePods(key, set, update.remove, signal);
             failure ??= await createPods(key, set, update.create, hash, signal);

@@ -6,9 +6,9 @@ import { StatusError } from "../machinery/status.ts";
 import { type ControllerFactory, TerminalError, type Watch, watch } from "./controller.ts";
 import { completionIndexKey, hasTracking, isIndexed, type JobView, trackingFinalizer } from "./job-facts.ts";
 import { planJob } from "./job-plan.ts";
-import { Expectations } from "./shared/expectations.ts";
+import { ExpectedPods } from "./shared/expected-pods.ts";
 import { claim, indexByOwner, ownerOf, selectorOf, type View } from "./shared/owned.ts";
-import { isNamespaceTerminating, PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
+import { PodControl, podFromTemplate } from "./shared/pod-control.ts";
 import { isTerminated, type PodView } from "./shared/pod-facts.ts";
 
 /** Keys of pods whose job is gone: all that is left is to take our finalizer off. */
@@ -20,8 +20,7 @@ export const jobController: ControllerFactory = {
   create({ client, clock, informers, events }) {
     const jobInformer = informers.of(jobs);
     const podInformer = indexByOwner(informers.of(pods));
-    const expectations = new Expectations(clock);
-    const control = new PodControl(client, events, jobs);
+    const expected = new ExpectedPods(clock, new PodControl(client, events, jobs));
     const ownerKey = (pod: PodView): string | undefined => {
       const owner = ownerOf(pod);
       const isJob = owner?.kind === jobs.kind && owner.apiVersion === apiVersionOf(jobs);
@@ -32,25 +31,6 @@ export const jobController: ControllerFactory = {
       const owned = key !== undefined && jobInformer.get(key)?.metadata.uid === ownerOf(pod)?.uid;
       if (key && owned) return [key];
       return hasTracking(pod) ? [...(key ? [key] : []), strayPrefix + keyOf(pod as KubeObject)] : [];
-    };
-    const observePods: Watch = {
-      attach() {
-        const deleted = (pod: PodView) => {
-          const key = ownerKey(pod);
-          if (key) expectations.deletionObserved(key, pod.metadata.uid ?? "");
-        };
-        podInformer.on({
-          add: (pod) => {
-            const key = ownerKey(pod);
-            if (pod.metadata.deletionTimestamp) deleted(pod);
-            else if (key) expectations.creationObserved(key);
-          },
-          update: (pod) => {
-            if (pod.metadata.deletionTimestamp || isTerminated(pod)) deleted(pod);
-          },
-          delete: deleted,
-        });
-      },
     };
     const jobGone: Watch = {
       attach(enqueue) {
@@ -89,43 +69,22 @@ export const jobController: ControllerFactory = {
       indexes: readonly (number | undefined)[],
       signal: AbortSignal,
     ) => {
-      expectations.expectCreations(key, indexes.length);
-      let attempted = 0;
-      const { error } = await slowStart(indexes.length, async (i) => {
-        attempted++;
-        try {
-          await control.create(jobPod(job, indexes[i]), job, signal);
-        } catch (failure) {
-          expectations.creationObserved(key);
-          if (!isNamespaceTerminating(failure)) throw failure;
-        }
-      });
-      for (let i = attempted; i < indexes.length; i++) expectations.creationObserved(key);
+      const error = await expected.create(key, job, indexes.length, (index) => jobPod(job, indexes[index]), signal);
       if (error) throw error;
     };
     const deletePods = async (key: string, job: JobView, which: readonly PodView[], signal: AbortSignal) => {
-      expectations.expectDeletions(
-        key,
-        which.map(({ metadata }) => metadata.uid ?? ""),
-      );
-      const results = await Promise.allSettled(
-        which.map(async (pod) => {
-          try {
-            await control.delete(pod, job, signal);
-          } catch (failure) {
-            expectations.deletionObserved(key, pod.metadata.uid ?? "");
-            throw failure;
-          }
-        }),
-      );
-      const failed = results.find((result) => result.status === "rejected");
-      if (failed) throw failed.reason;
+      const error = await expected.delete(key, job, which, signal);
+      if (error) throw error;
     };
 
     return {
       watches: [
         watch(jobInformer, (job) => [keyOf(job as KubeObject)]),
-        observePods,
+        expected.observe(
+          podInformer,
+          ownerKey,
+          (pod) => pod.metadata.deletionTimestamp !== undefined || isTerminated(pod),
+        ),
         watch(podInformer, keysOfPod),
         jobGone,
       ],
@@ -139,10 +98,10 @@ export const jobController: ControllerFactory = {
           return undefined;
         }
         // Asked of the server: counts that are based on an older status would be wrong for ever.
-        const acting = expectations.satisfied(key);
+        const acting = expected.satisfied(key);
         const job = await liveJob(key, signal);
         if (!job) {
-          expectations.forget(key);
+          expected.forget(key);
           return undefined;
         }
         if (job.spec?.managedBy && job.spec.managedBy !== "kubernetes.io/job-controller") return undefined;

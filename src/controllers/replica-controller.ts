@@ -4,11 +4,11 @@ import type { Informer } from "../client/informer.ts";
 import type { Selector } from "../machinery/label-selector.ts";
 import { apiVersionOf, type DeepReadonly, type KubeObject, keyOf, type ResourceType } from "../machinery/object.ts";
 import { StatusError } from "../machinery/status.ts";
-import { type Controller, type ControllerContext, type Watch, watch } from "./controller.ts";
+import { type Controller, type ControllerContext, watch } from "./controller.ts";
 import { replicaSetStatus, sameReplicaSetStatus } from "./replica-set-status.ts";
-import { Expectations } from "./shared/expectations.ts";
+import { ExpectedPods } from "./shared/expected-pods.ts";
 import { claim, controlledBy, indexByOwner, labelsOf, ownerOf, type View } from "./shared/owned.ts";
-import { isNamespaceTerminating, PodControl, podFromTemplate, slowStart } from "./shared/pod-control.ts";
+import { PodControl, podFromTemplate } from "./shared/pod-control.ts";
 import { isActive, type PodView } from "./shared/pod-facts.ts";
 import { rankForDeletion } from "./shared/pod-ranking.ts";
 
@@ -49,8 +49,7 @@ export function replicaController<T extends ReplicaOwner>(
   const { client, clock, events, informers } = context;
   const owners = indexByOwner(informers.of(type));
   const podInformer = indexByOwner(informers.of(pods));
-  const expectations = new Expectations(clock);
-  const control = new PodControl(client, events, type);
+  const expected = new ExpectedPods(clock, new PodControl(client, events, type));
   const isOwner = (reference: { kind: string; apiVersion: string }) =>
     reference.kind === type.kind && reference.apiVersion === apiVersionOf(type);
 
@@ -63,29 +62,9 @@ export function replicaController<T extends ReplicaOwner>(
     return matching.map((owner) => keyOf(owner as KubeObject));
   };
 
-  /** Takes note of pods that were written by us before the owner's key is worked on. */
-  const observePods: Watch = {
-    attach() {
-      const ownerKey = (pod: PodView) => {
-        const reference = ownerOf(pod);
-        return reference && isOwner(reference) ? `${pod.metadata.namespace}/${reference.name}` : undefined;
-      };
-      const deleted = (pod: PodView) => {
-        const key = ownerKey(pod);
-        if (key) expectations.deletionObserved(key, pod.metadata.uid ?? "");
-      };
-      podInformer.on({
-        add: (pod) => {
-          const key = ownerKey(pod);
-          if (pod.metadata.deletionTimestamp) deleted(pod);
-          else if (key) expectations.creationObserved(key);
-        },
-        update: (pod) => {
-          if (pod.metadata.deletionTimestamp) deleted(pod);
-        },
-        delete: deleted,
-      });
-    },
+  const ownerKey = (pod: PodView) => {
+    const reference = ownerOf(pod);
+    return reference && isOwner(reference) ? `${pod.metadata.namespace}/${reference.name}` : undefined;
   };
 
   /** Pods of all owners that share this owner's own controller: what is spread over nodes together. */
@@ -101,38 +80,12 @@ export function replicaController<T extends ReplicaOwner>(
     const plan = planReplicas(view.spec?.replicas ?? 1, owned, relatedPods(owner, owned), clock.now());
     if (plan.create > 0) {
       const pod = podFromTemplate(view.spec?.template ?? {}, type, view);
-      expectations.expectCreations(key, plan.create);
-      let attempted = 0;
-      const { error } = await slowStart(plan.create, async () => {
-        attempted++;
-        try {
-          await control.create(pod, view, signal);
-        } catch (failure) {
-          expectations.creationObserved(key);
-          // The owner will go the same way; trying again would only make noise.
-          if (!isNamespaceTerminating(failure)) throw failure;
-        }
-      });
-      for (let i = attempted; i < plan.create; i++) expectations.creationObserved(key);
+      const error = await expected.create(key, view, plan.create, () => pod, signal);
       return error === undefined ? undefined : { reason: "FailedCreate", error };
     }
     if (plan.remove.length > 0) {
-      expectations.expectDeletions(
-        key,
-        plan.remove.map((pod) => pod.metadata.uid ?? ""),
-      );
-      const results = await Promise.allSettled(
-        plan.remove.map(async (pod) => {
-          try {
-            await control.delete(pod, view, signal);
-          } catch (failure) {
-            expectations.deletionObserved(key, pod.metadata.uid ?? "");
-            throw failure;
-          }
-        }),
-      );
-      const failed = results.find((result) => result.status === "rejected");
-      return failed && { reason: "FailedDelete", error: failed.reason as unknown };
+      const error = await expected.delete(key, view, plan.remove, signal);
+      return error === undefined ? undefined : { reason: "FailedDelete", error };
     }
     return undefined;
   };
@@ -146,17 +99,17 @@ export function replicaController<T extends ReplicaOwner>(
   return {
     watches: [
       watch(owners as Informer<T>, (owner) => [keyOf(owner as KubeObject)]),
-      observePods,
+      expected.observe(podInformer, ownerKey),
       watch<Pod>(podInformer, keysOfPod),
     ],
     async reconcile(key, signal) {
       const owner = owners.get(key);
       if (!owner) {
-        expectations.forget(key);
+        expected.forget(key);
         return undefined;
       }
       const view = owner as View<ReplicaOwner>;
-      const acting = expectations.satisfied(key);
+      const acting = expected.satisfied(key);
       const owned = await claim({
         client,
         ownerType: type,
