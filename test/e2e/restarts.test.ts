@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, afterEach, before, describe, test } from "node:test";
+import { networkName } from "../../src/cluster/cluster-names.ts";
+import { run } from "../../tools/run.ts";
+import { createTestCluster, type TestCluster } from "../support/cluster.ts";
+import {
+  addressOf,
+  assertClusterWorks,
+  assertNoUnhandled,
+  objectIds,
+  runningTasks,
+  webOnEveryNode,
+} from "../support/cluster-state.ts";
+
+/** Containers of nodes stop and start, and come back with other addresses: the cluster follows by itself. */
+
+const main = join(import.meta.dirname, "../../src/main.ts");
+
+describe("a cluster comes back after its containers", () => {
+  let cluster: TestCluster;
+  let server: string;
+  let agents: string[];
+  let ids: string[];
+
+  before(async () => {
+    cluster = await createTestCluster({ agents: 2, images: ["k3ts/test-web:1.0"] });
+    [server = "", ...agents] = cluster.nodes;
+    await cluster.kubectl(["apply", "-f", "-"], { input: webOnEveryNode });
+    await assertClusterWorks(cluster);
+    ids = await objectIds(cluster);
+  });
+  after(() => cluster?.remove());
+  afterEach(async () => {
+    assert.deepEqual(await objectIds(cluster), ids, "no object is lost or made anew");
+  });
+
+  const addresses = () => Promise.all(cluster.nodes.map(addressOf));
+  const stop = (...nodes: string[]) => run("docker", ["stop", "-t", "20", ...nodes]);
+  /** The engine gives the lowest free address first, so the order decides who gets which. */
+  const start = async (...nodes: string[]) => {
+    for (const node of nodes) await run("docker", ["start", node]);
+  };
+  const logSince = (node: string, sinceMs: number) =>
+    run("sh", ["-c", 'docker logs --since "$2" "$1" 2>&1', "sh", node, new Date(sinceMs).toISOString()]);
+
+  test("all stopped, and started in another order, so that addresses are swapped", async () => {
+    const old = await addresses();
+    await stop(...cluster.nodes);
+    const byAddress = cluster.nodes.map((node, index) => ({ node, last: Number(old[index]?.split(".").at(-1)) }));
+    const order = byAddress.sort((a, b) => b.last - a.last).map(({ node }) => node);
+    await start(...order);
+    assert.notDeepEqual(await addresses(), old);
+    await assertClusterWorks(cluster);
+  });
+
+  test("agents first: they wait for the server", async () => {
+    await stop(...cluster.nodes);
+    await start(...agents);
+    await start(server);
+    await assertClusterWorks(cluster);
+  });
+
+  test("the server alone, with another address, while agents and their containers keep running", async () => {
+    const tasks = await Promise.all(agents.map((node) => runningTasks(cluster, node)));
+    const old = await addressOf(server);
+    const sinceMs = Date.now();
+    await stop(server);
+    const placeholder = `${cluster.name}-placeholder`;
+    // It gets the lowest free address, which is the one that the server had.
+    const place = ["run", "-d", "--name", placeholder, "--network", networkName(cluster.name), "k3ts/test-web:1.0"];
+    await run("docker", place);
+    try {
+      await start(server);
+      assert.notEqual(await addressOf(server), old);
+      await assertClusterWorks(cluster);
+    } finally {
+      await run("docker", ["rm", "-f", placeholder]);
+    }
+    assert.deepEqual(await Promise.all(agents.map((node) => runningTasks(cluster, node))), tasks);
+    for (const node of agents) {
+      assert.match(
+        await logSince(node, sinceMs),
+        /Tunnel to the server was cut.*\n(.*\n)*.*Remotedialer connected to proxy/,
+      );
+    }
+  });
+
+  test("two agents that swap their addresses while the server runs", async () => {
+    const old = await Promise.all(agents.map(addressOf));
+    await stop(...agents);
+    const inOrder = Number(old[0]?.split(".").at(-1)) < Number(old[1]?.split(".").at(-1));
+    await start(...(inOrder ? [...agents].reverse() : agents));
+    assert.deepEqual(await Promise.all(agents.map(addressOf)), [...old].reverse());
+    await assertClusterWorks(cluster);
+  });
+
+  test("`k3ts cluster stop` and `start`", async () => {
+    await run(process.execPath, [main, "cluster", "stop", cluster.name]);
+    const running = ["ps", "-q", "--filter", `label=k3ts.cluster=${cluster.name}`];
+    assert.equal(await run("docker", running), "");
+    await run(process.execPath, [main, "cluster", "start", cluster.name]);
+    // Started means that nodes are Ready; their pods follow.
+    assert.equal((await cluster.kubectl(["get", "nodes", "--no-headers"])).match(/ Ready /g)?.length, 3);
+    await assertClusterWorks(cluster);
+  });
+
+  test("nothing failed unheard meanwhile", async () => {
+    await assertNoUnhandled(cluster);
+  });
+});
