@@ -15,6 +15,8 @@ export interface ToolOptions {
   kubeconfig: string;
   /** Text for the standard input, for `apply -f -`. */
   input?: string;
+  /** Variables beyond the present ones: KUBE_EDITOR. */
+  env?: Record<string, string>;
   signal?: AbortSignal;
 }
 
@@ -37,8 +39,9 @@ export function toolPath(name: "kubectl" | "helm"): string {
   return path;
 }
 
-function environment({ kubeconfig }: ToolOptions): Record<string, string> {
+function environment({ kubeconfig, env }: ToolOptions): Record<string, string> {
   return {
+    ...env,
     KUBECONFIG: kubeconfig,
     // What discovery said is cached by server address, and addresses are used again by the next test's cluster.
     KUBECACHEDIR: join(dirname(kubeconfig), "kube-cache"),
