@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import type Docker from "dockerode";
 import { extract } from "tar-stream";
 import { contextName, labels } from "./cluster-names.ts";
@@ -23,13 +24,18 @@ function apiUrl(published: string): string {
 
 /** Reads one file out of a container. */
 async function readFile(docker: Docker, container: string, path: string): Promise<string> {
-  const archive = await docker.getContainer(container).getArchive({ path });
+  const archive = (await docker.getContainer(container).getArchive({ path })) as Readable;
   const reader = extract();
   archive.pipe(reader);
-  for await (const entry of reader) {
-    const chunks: Buffer[] = [];
-    for await (const chunk of entry) chunks.push(chunk as Buffer);
-    if (entry.header.type === "file") return Buffer.concat(chunks).toString("utf8");
+  try {
+    for await (const entry of reader) {
+      const chunks: Buffer[] = [];
+      for await (const chunk of entry) chunks.push(chunk as Buffer);
+      if (entry.header.type === "file") return Buffer.concat(chunks).toString("utf8");
+    }
+  } finally {
+    // The rest is not read, and a connection that nobody reads would keep this process alive.
+    archive.destroy();
   }
   throw new Error(`node ${container} has no file ${path}`);
 }
