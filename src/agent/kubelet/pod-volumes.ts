@@ -53,6 +53,7 @@ export class PodVolumes {
   readonly #readOnly = new Set<string>();
   readonly #tokens = new Map<string, ServiceAccountToken & { refreshAtMs: number }>();
   #refreshAtMs = 0;
+  #stale = false;
 
   constructor(uid: string, options: PodVolumesOptions) {
     this.#options = options;
@@ -64,10 +65,16 @@ export class PodVolumes {
     return this.#refreshAtMs;
   }
 
+  /** The pod has changed: what its volumes show of it, and what it refers to, is looked at again with {@link prepare}. */
+  invalidate(): void {
+    this.#stale = true;
+  }
+
   /** Sets up what is not there yet and refreshes what came from the API. Throws {@link VolumeError}. */
   async prepare(pod: Pod, sources: EnvironmentSources): Promise<void> {
     const nowMs = this.#options.clock.now();
-    if (this.#paths.size > 0 && nowMs < this.#refreshAtMs) return;
+    if (!this.#stale && this.#paths.size > 0 && nowMs < this.#refreshAtMs) return;
+    this.#stale = false;
     let refreshAtMs = Number.POSITIVE_INFINITY;
     for (const volume of pod.spec!.volumes ?? []) {
       try {
@@ -125,7 +132,9 @@ export class PodVolumes {
       while (!(await lstat(parent).catch(() => undefined))) parent = dirname(parent);
       inside(base, await realpath(parent), subPath);
       const { mode } = await stat(base);
-      await mkdir(wanted, { recursive: true, mode: mode & 0o777 });
+      // As open as the volume, whatever this process's mask keeps back: its users are not root.
+      const made = await mkdir(wanted, { recursive: true });
+      for (let path = wanted; made && path.startsWith(made); path = dirname(path)) await chmod(path, mode & 0o777);
     }
     const resolved = await realpath(wanted);
     inside(base, resolved, subPath);
