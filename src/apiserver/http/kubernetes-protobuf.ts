@@ -1,227 +1,109 @@
 /**
- * Bodies in Kubernetes' protobuf, as typed Go clients send them (`kubectl create configmap`), read into wire JSON by
- * the type's schema. Source: the generated.proto files and apimachinery's runtime.Unknown envelope.
+ * Objects, lists and watch events as typed Go clients exchange them: `k8s`, a zero byte, and a runtime.Unknown that
+ * names the type of the message in it. Source: apimachinery's serializer/protobuf and runtime/generated.proto.
  */
-import { parseJson, setKey } from "../../machinery/json.ts";
-import type { Field, Schema } from "../../machinery/schema.ts";
+import { builtInSchema } from "../../api/schemas.ts";
+import type { Schema } from "../../machinery/schema.ts";
+import { decodeMessage, Input, partsOf } from "./protobuf/decode-message.ts";
+import { encodeMessage } from "./protobuf/encode-message.ts";
+
+export const protobufType = "application/vnd.kubernetes.protobuf";
 
 const magic = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
-const maxDepth = 100;
+/** The envelope's empty contentEncoding and contentType. */
+const envelopeEnd = Buffer.from([0x1a, 0x00, 0x22, 0x00]);
 
-/** A length-delimited part of a message, and where in it we are. */
-class Part {
-  readonly #bytes: Buffer;
-  #at = 0;
+function varint(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) + 0x80);
+  bytes.push(rest);
+  return bytes;
+}
 
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
+/** The number of a field that has a length, and that length. */
+function header(number: number, length: number): Buffer {
+  return Buffer.from([...varint(number * 8 + 2), ...varint(length)]);
+}
+
+function part(number: number, content: Buffer | string): Buffer {
+  const bytes = Buffer.from(content);
+  return Buffer.concat([header(number, bytes.length), bytes]);
+}
+
+const prefixes = new Map<string, Buffer>();
+
+/** What stands before the message: the magic number and the type. */
+function envelopePrefix(apiVersion: string, kind: string): Buffer {
+  const key = `${apiVersion}/${kind}`;
+  let prefix = prefixes.get(key);
+  if (!prefix) {
+    prefix = Buffer.concat([magic, part(1, Buffer.concat([part(1, apiVersion), part(2, kind)]))]);
+    prefixes.set(key, prefix);
   }
+  return prefix;
+}
 
-  get done(): boolean {
-    return this.#at >= this.#bytes.length;
-  }
+/** Puts an encoded message, in one piece or several, into its envelope. */
+export function envelop(apiVersion: string, kind: string, ...message: readonly Buffer[]): Buffer {
+  let length = 0;
+  for (const piece of message) length += piece.length;
+  return Buffer.concat([envelopePrefix(apiVersion, kind), header(2, length), ...message, envelopeEnd]);
+}
 
-  varint(): bigint {
-    let value = 0n;
-    for (let shift = 0n; shift < 70n; shift += 7n) {
-      const byte = this.#bytes[this.#at++];
-      if (byte === undefined) throw new Error("proto: unexpected end of the body");
-      value |= BigInt(byte & 0x7f) << shift;
-      if (byte < 0x80) return BigInt.asIntN(64, value);
-    }
-    throw new Error("proto: integer overflow");
-  }
+const metaPackage = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
-  bytes(): Buffer {
-    const length = Number(this.varint());
-    if (length < 0 || this.#at + length > this.#bytes.length) throw new Error("proto: unexpected end of the body");
-    this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
-  }
+/** The ObjectMeta of an object as a message with only that: PartialObjectMetadata. */
+export function encodePartialMetadata(object: { readonly metadata: object }): Buffer {
+  return part(1, encodeMessage(builtInSchema(`${metaPackage}.ObjectMeta`), object.metadata));
+}
 
-  /** The next field's number and its value: a Buffer for what has a length, a bigint or number otherwise. */
-  field(): { number: number; value: Buffer | bigint | number } {
-    const tag = Number(this.varint());
-    const number = tag >>> 3;
-    switch (tag & 7) {
-      case 0:
-        return { number, value: this.varint() };
-      case 1:
-        this.#need(8);
-        return { number, value: this.#bytes.readDoubleLE(this.#at - 8) };
-      case 2:
-        return { number, value: this.bytes() };
-      case 5:
-        this.#need(4);
-        return { number, value: this.#bytes.readFloatLE(this.#at - 4) };
-      default:
-        throw new Error(`proto: wire type ${tag & 7} is not supported`);
-    }
-  }
+/** The pieces of a list: its metadata, then what {@link listItem} makes of each item. */
+export function listHead(metadata: object): Buffer {
+  return part(1, encodeMessage(builtInSchema(`${metaPackage}.ListMeta`), metadata));
+}
 
-  #need(length: number): void {
-    this.#at += length;
-    if (this.#at > this.#bytes.length) throw new Error("proto: unexpected end of the body");
+/** What stands before an encoded item of a list. */
+export function listItemHeader(length: number): Buffer {
+  return header(2, length);
+}
+
+/** One frame of a watch: its length in four bytes, then a WatchEvent, which has no envelope while its object has. */
+export function watchFrame(type: string, object: Buffer): Buffer {
+  const event = [part(1, type), part(2, Buffer.concat([header(1, object.length), object]))];
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(event[0]!.length + event[1]!.length);
+  return Buffer.concat([length, ...event]);
+}
+
+/** Kinds that are of no group: replies and the options of requests. */
+const metaKinds: ReadonlySet<string> = new Set([
+  "Status",
+  "DeleteOptions",
+  "APIVersions",
+  "APIGroupList",
+  "APIGroup",
+  "APIResourceList",
+]);
+
+/** The schema of a built-in kind by what the object says of itself; undefined when there is none. */
+function schemaOf(apiVersion: string, kind: string): Schema | undefined {
+  const [group, version] = apiVersion.includes("/") ? apiVersion.split("/", 2) : ["", apiVersion];
+  const name = metaKinds.has(kind)
+    ? `${metaPackage}.${kind}`
+    : `io.k8s.api.${group === "" ? "core" : group!.split(".", 1)[0]}.${version}.${kind}`;
+  try {
+    return builtInSchema(name);
+  } catch {
+    return undefined;
   }
 }
 
-/** All fields of a message, by number, in order. */
-function fieldsOf(bytes: Buffer): Map<number, (Buffer | bigint | number)[]> {
-  const part = new Part(bytes);
-  const fields = new Map<number, (Buffer | bigint | number)[]>();
-  while (!part.done) {
-    const { number, value } = part.field();
-    const values = fields.get(number);
-    if (values) values.push(value);
-    else fields.set(number, [value]);
-  }
-  return fields;
-}
-
-function asBytes(value: Buffer | bigint | number): Buffer {
-  if (Buffer.isBuffer(value)) return value;
-  throw new Error("proto: wrong wire type");
-}
-
-function asInteger(value: Buffer | bigint | number | undefined): number | bigint {
-  if (value === undefined) return 0;
-  if (typeof value !== "bigint") throw new Error("proto: wrong wire type");
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value;
-}
-
-const asText = (value: Buffer | bigint | number | undefined) =>
-  value === undefined ? "" : asBytes(value).toString("utf8");
-
-interface TableEntry {
-  readonly name: string;
-  readonly field: Field;
-}
-interface Table {
-  readonly own: ReadonlyMap<number, TableEntry>;
-  /** Sub-messages that JSON inlines. */
-  readonly inlined: ReadonlyMap<number, Table>;
-}
-
-const tables = new WeakMap<Schema, Table>();
-
-/** Fields by protobuf number; a field inside inlined sub-messages hangs in their tables. */
-function tableOf(schema: Schema): Table {
-  const known = tables.get(schema);
-  if (known) return known;
-  type Building = { own: Map<number, TableEntry>; inlined: Map<number, Building> };
-  const empty = (): Building => ({ own: new Map(), inlined: new Map() });
-  const table = empty();
-  for (const [name, field] of Object.entries(schema.fields ?? {})) {
-    if (field.proto === undefined) continue;
-    let at = table;
-    for (const number of field.protoPath ?? []) {
-      const next = at.inlined.get(number) ?? empty();
-      at.inlined.set(number, next);
-      at = next;
-    }
-    at.own.set(field.proto, { name, field });
-  }
-  tables.set(schema, table);
-  return table;
-}
-
-function readObject(table: Table, bytes: Buffer, object: Record<string, unknown>, depth: number): void {
-  if (depth > maxDepth) throw new Error("proto: nested too deep");
-  for (const [number, values] of fieldsOf(bytes)) {
-    const inlined = table.inlined.get(number);
-    if (inlined) for (const value of values) readObject(inlined, asBytes(value), object, depth + 1);
-    const entry = table.own.get(number);
-    if (entry) setKey(object, entry.name, readField(entry.field.schema, values, depth));
-  }
-}
-
-function readField(schema: Schema, values: readonly (Buffer | bigint | number)[], depth: number): unknown {
-  if (schema.type === "array" && schema.items) {
-    const { items } = schema;
-    // Numbers may come packed into one part.
-    const packed = items.type === "integer" && values.length === 1 && Buffer.isBuffer(values[0]);
-    if (packed) {
-      const part = new Part(values[0] as Buffer);
-      const list: unknown[] = [];
-      while (!part.done) list.push(asInteger(part.varint()));
-      return list;
-    }
-    return values.map((value) => readValue(items, value, depth + 1));
-  }
-  if (schema.type === "map" && schema.items) {
-    const map: Record<string, unknown> = {};
-    for (const value of values) {
-      const entry = fieldsOf(asBytes(value));
-      const item = entry.get(2)?.at(-1);
-      setKey(
-        map,
-        asText(entry.get(1)?.at(-1)),
-        item === undefined ? emptyValue(schema.items) : readElement(schema.items, item, depth),
-      );
-    }
-    return map;
-  }
-  return readValue(schema, values.at(-1)!, depth);
-}
-
-/** A map's value; a list there is a message of its own (ExtraValue). */
-function readElement(schema: Schema, value: Buffer | bigint | number, depth: number): unknown {
-  if (schema.type !== "array") return readValue(schema, value, depth + 1);
-  return readField(schema, fieldsOf(asBytes(value)).get(1) ?? [], depth + 1);
-}
-
-function emptyValue({ type }: Schema): unknown {
-  return type === "array"
-    ? []
-    : type === "object" || type === "map"
-      ? {}
-      : type === "string" || type === "bytes"
-        ? ""
-        : 0;
-}
-
-function readValue(schema: Schema, value: Buffer | bigint | number, depth: number): unknown {
-  switch (schema.type) {
-    case "object": {
-      const object: Record<string, unknown> = {};
-      readObject(tableOf(schema), asBytes(value), object, depth + 1);
-      return object;
-    }
-    case "string":
-      return asText(value);
-    case "integer":
-      return asInteger(value);
-    case "number":
-      return typeof value === "bigint" ? Number(value) : value;
-    case "boolean":
-      return asInteger(value) !== 0;
-    case "bytes":
-      return asBytes(value).toString("base64");
-    case "quantity":
-      return asText(fieldsOf(asBytes(value)).get(1)?.at(-1));
-    case "int-or-string": {
-      const fields = fieldsOf(asBytes(value));
-      return asInteger(fields.get(1)?.at(-1)) === 0 ? asInteger(fields.get(2)?.at(-1)) : asText(fields.get(3)?.at(-1));
-    }
-    case "time":
-    case "micro-time": {
-      const fields = fieldsOf(asBytes(value));
-      const seconds = Number(asInteger(fields.get(1)?.at(-1)));
-      const nanos = Number(asInteger(fields.get(2)?.at(-1)));
-      // Go's zero time stands for "not set".
-      if (seconds === 0 && nanos === 0) return null;
-      const text = new Date(seconds * 1000).toISOString().slice(0, 19);
-      if (schema.type === "time") return `${text}Z`;
-      return `${text}.${String(Math.trunc(nanos / 1000)).padStart(6, "0")}Z`;
-    }
-    case "raw": {
-      const raw = fieldsOf(asBytes(value)).get(1)?.at(-1);
-      return raw === undefined || asBytes(raw).length === 0 ? null : parseJson(asBytes(raw));
-    }
-    default:
-      throw new Error(`proto: a ${schema.type} cannot stand here`);
-  }
+/** Encodes an object that names its type: a Status, a review, a token. Undefined for kinds that have no protobuf. */
+export function encodeKubernetesProtobuf(object: object): Buffer | undefined {
+  const { apiVersion, kind } = object as { apiVersion?: string; kind?: string };
+  const schema = apiVersion && kind ? schemaOf(apiVersion, kind) : undefined;
+  return schema && envelop(apiVersion!, kind!, encodeMessage(schema, object));
 }
 
 /**
@@ -235,15 +117,11 @@ export function decodeKubernetesProtobuf(
   if (!body.subarray(0, magic.length).equals(magic)) {
     throw new Error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
   }
-  const envelope = fieldsOf(body.subarray(magic.length));
-  const typeMeta = envelope.get(1)?.at(-1);
-  const type = typeMeta === undefined ? new Map() : fieldsOf(asBytes(typeMeta));
-  const apiVersion = asText(type.get(1)?.at(-1));
-  const kind = asText(type.get(2)?.at(-1));
-  const raw = envelope.get(2)?.at(-1);
+  if (body.length === magic.length) throw new Error("empty body");
+  const [, typeMeta, raw] = partsOf(new Input(body, magic.length));
+  const [, apiVersion = "", kind = ""] = typeMeta ? partsOf(new Input(typeMeta)).map(String) : [];
   const object: Record<string, unknown> = {};
   if (apiVersion) object["apiVersion"] = apiVersion;
   if (kind) object["kind"] = kind;
-  readObject(tableOf(schemaFor(apiVersion, kind)), raw === undefined ? Buffer.alloc(0) : asBytes(raw), object, 0);
-  return object;
+  return decodeMessage(schemaFor(apiVersion, kind), raw ?? Buffer.alloc(0), object);
 }
