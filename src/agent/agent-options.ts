@@ -1,8 +1,12 @@
 /** What a node is started with: settled at the edge (`commands/agent.ts`), read-only below. */
-export interface AgentOptions {
+export interface AgentOptions extends NodeOptions {
   /** https URL of a server, by name where there is one: addresses change. */
   readonly server: string;
   readonly token: string;
+}
+
+/** A node, without the cluster that it joins. */
+export interface NodeOptions {
   /** "/var/lib/rancher/k3s" */
   readonly dataDir: string;
   /** Default: the host name in lower case. */

@@ -3,7 +3,7 @@ import { createHttpsClient } from "../client/https-client.ts";
 import { clusterClock, ioClock } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
 import { connectTunnel } from "../tunnel/tunnel-client.ts";
-import type { AgentOptions } from "./agent-options.ts";
+import type { AgentOptions, NodeOptions } from "./agent-options.ts";
 import { type ClusterConfig, fetchClusterConfig } from "./bootstrap/cluster-config.ts";
 import { obtainNodeCertificates } from "./bootstrap/node-certificates.ts";
 import { loadNodeIdentity } from "./bootstrap/node-identity.ts";
@@ -27,16 +27,21 @@ export interface Agent {
   stop(): Promise<void>;
 }
 
+/** A server, by its https URL, and the token that it takes. */
+export type JoinTarget = Pick<AgentOptions, "server" | "token">;
+
 /**
  * Joins a cluster and runs a node: containerd and the join go on at the same time, then the tunnel, the kubelet, the
  * network, the service proxy and DNS. Whether the machine can run a node at all (`host/preflight.ts`) is known before.
  * @param context.signal ends everything that was started
  */
 export async function startAgent(
-  options: AgentOptions,
+  options: NodeOptions,
   context: {
     readonly logger: Logger;
     readonly signal: AbortSignal;
+    /** Resolves when there is a server to join; containerd starts without waiting for it. */
+    readonly joinable: Promise<JoinTarget>;
     /** Awaited before the node says that pods can be created. */
     readonly usable?: (signal: AbortSignal) => Promise<void>;
   },
@@ -72,7 +77,8 @@ export async function startAgent(
   const { supervisor, certificates, config } = joined;
 
   async function joinCluster() {
-    const supervisor = await connectSupervisor(options.server, options.token, { clock: ioClock, logger, signal });
+    const { server, token } = await context.joinable;
+    const supervisor = await connectSupervisor(server, token, { clock: ioClock, logger, signal });
     const config: ClusterConfig = await fetchClusterConfig(supervisor);
     const certificates = await obtainNodeCertificates(directory, supervisor, identity, nodeIps, ioClock);
     return { supervisor, certificates, config };
@@ -206,7 +212,7 @@ class HostPorts {
 }
 
 /** Labels that every node carries (K3s' and Kubernetes' well-known ones) and those given with --node-label. */
-function nodeLabels(options: AgentOptions, name: string): Record<string, string> {
+function nodeLabels(options: NodeOptions, name: string): Record<string, string> {
   const arch = { x64: "amd64", arm64: "arm64", arm: "arm" }[process.arch as string] ?? process.arch;
   return {
     "beta.kubernetes.io/arch": arch,
@@ -221,7 +227,7 @@ function nodeLabels(options: AgentOptions, name: string): Record<string, string>
   };
 }
 
-function nodeAnnotations(options: AgentOptions, name: string, nodeIps: readonly string[]): Record<string, string> {
+function nodeAnnotations(options: NodeOptions, name: string, nodeIps: readonly string[]): Record<string, string> {
   return {
     "k3s.io/hostname": name,
     "k3s.io/internal-ip": nodeIps.join(","),

@@ -27,6 +27,6 @@ export async function agent(args: readonly string[]): Promise<number> {
     const { preflight } = await import("../agent/host/preflight.ts");
     await preflight();
     const { startAgent } = await import("../agent/agent.ts");
-    return startAgent(options, { logger, signal });
+    return startAgent(options, { logger, signal, joinable: Promise.resolve(options) });
   });
 }

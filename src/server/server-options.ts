@@ -1,4 +1,4 @@
-import type { AgentOptions } from "../agent/agent-options.ts";
+import type { NodeOptions } from "../agent/agent-options.ts";
 
 /** What a server is started with: settled at the edge (`commands/server.ts`), read-only below. */
 export interface ServerOptions {
@@ -27,6 +27,6 @@ export interface ServerOptions {
   readonly disableNetworkPolicy: boolean;
   /** "v1.36.0+k3ts1" */
   readonly version: string;
-  /** The node in this server; absent with --disable-agent. `server` and `token` are filled in at start. */
-  readonly agent: Omit<AgentOptions, "server" | "token"> | undefined;
+  /** The node in this server; absent with --disable-agent. */
+  readonly agent: NodeOptions | undefined;
 }

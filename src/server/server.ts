@@ -1,6 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import type { Agent, JoinTarget, startAgent } from "../agent/agent.ts";
+import type { NodeOptions } from "../agent/agent-options.ts";
 import { encodeClusterConfig } from "../agent/bootstrap/cluster-config.ts";
 import { writeFileAtomic } from "../agent/host/files.ts";
 import { configMaps, serviceAccounts } from "../api/generated/core-v1.ts";
@@ -32,8 +34,9 @@ export interface Server {
 }
 
 /**
- * Starts a server: store, certificates and tokens side by side, then the API on its port, controllers and scheduler,
- * and the node. Stops in the reverse order, so that nothing acts on what is gone.
+ * Starts a server: store, certificates and tokens side by side, then the API on its port, controllers and scheduler. The
+ * node's containerd starts with them; the node joins when the API answers. Stops in the reverse order, so that nothing
+ * acts on what is gone.
  * @param context.signal ends the start half-way; what was begun is ended
  */
 export async function startServer(
@@ -57,7 +60,23 @@ export async function startServer(
     }
   };
 
+  const joinable = Promise.withResolvers<JoinTarget>();
+  joinable.promise.catch(() => {});
+  // Read and compiled in the time in which the workers make certificates and open the store.
+  const loadingControllers = import("../controllers/manager.ts");
+  const loadingScheduler = options.disableScheduler ? undefined : import("../scheduler/scheduler.ts");
+  let node: Promise<Agent> | undefined;
   try {
+    if (options.agent) {
+      node = startNode(options.agent, {
+        logger,
+        signal,
+        joinable: joinable.promise,
+        usable: () => podsCanBeCreated(supervisorClient, signal),
+      });
+      // Awaited below, when the control plane is up.
+      node.catch(() => {});
+    }
     const nodeName = options.agent?.nodeName ?? hostname().toLowerCase();
     const serviceIp = parseCidr(options.serviceCidr).nth(1);
     const [store, certificates] = await Promise.all([
@@ -154,7 +173,7 @@ export async function startServer(
     logger.info("Kube API server is now running");
     logger.info("ETCD server is now running");
 
-    const { startControllers } = await import("../controllers/manager.ts");
+    const { startControllers } = await loadingControllers;
     logger.info("Running kube-controller-manager");
     const controllers = startControllers({
       client: client("system:kube-controller-manager", ["system:authenticated"]),
@@ -179,8 +198,8 @@ export async function startServer(
       signal,
     });
     endings.push(() => controllers.stopped);
-    if (!options.disableScheduler) {
-      const { startScheduler } = await import("../scheduler/scheduler.ts");
+    if (loadingScheduler) {
+      const { startScheduler } = await loadingScheduler;
       logger.info("Running kube-scheduler");
       const scheduler = startScheduler({
         client: client("system:kube-scheduler", ["system:authenticated"]),
@@ -194,6 +213,7 @@ export async function startServer(
     announceTokens(directory, options, logger);
     publishKubeconfigs(directory, options, certificates, logger);
     ready = true;
+    joinable.resolve({ server: `https://127.0.0.1:${options.httpsPort}`, token: tokens.agent });
 
     await ensureClusterDns(supervisorClient, options, logger);
     writePackagedManifests(join(directory, "manifests"), options);
@@ -207,20 +227,27 @@ export async function startServer(
     });
     endings.push(() => deployer.stop());
 
-    if (options.agent) {
-      const { startAgent } = await import("../agent/agent.ts");
-      const agent = await startAgent(
-        { ...options.agent, server: `https://127.0.0.1:${options.httpsPort}`, token: tokens.agent },
-        { logger, signal, usable: () => podsCanBeCreated(supervisorClient, signal) },
-      );
+    if (node) {
+      const agent = await node;
       endings.push(() => agent.stop());
     }
     logger.info("k3s is up and running");
     return { stop };
   } catch (error) {
+    joinable.reject(error);
+    stopping.abort(error);
+    await node?.then(
+      (agent) => agent.stop(),
+      () => {},
+    );
     await stop();
     throw error;
   }
+}
+
+async function startNode(options: NodeOptions, context: Parameters<typeof startAgent>[1]): Promise<Agent> {
+  const { startAgent } = await import("../agent/agent.ts");
+  return startAgent(options, context);
 }
 
 /** Resolves when a pod of the namespace `default` would be admitted and find all that is mounted into it. */
