@@ -20,11 +20,12 @@ import { memoryCapacityBytes } from "./node-facts.ts";
 import { NodeRegistration } from "./node-registration.ts";
 import { podRequest, uidOf } from "./pod-facts.ts";
 import { podDirectory, removePodDirectory } from "./pod-volumes.ts";
-import { PodWorker, type WorkerContext } from "./pod-worker.ts";
+import { PodWorker } from "./pod-worker.ts";
 import { ReferencedObjects } from "./referenced-objects.ts";
 import { runtimeAnnotations, runtimeLabels } from "./runtime-config.ts";
 import { isStatic, mirrorAnnotation, StaticPods } from "./static-pods.ts";
 import { StatusWriter } from "./status-writer.ts";
+import type { WorkerContext } from "./worker-context.ts";
 
 export interface KubeletOptions {
   readonly client: Client;

@@ -38,8 +38,8 @@ export interface PlanContext {
 
 export interface Plan {
   readonly actions: readonly Action[];
-  /** When to plan again though nothing happened. */
-  readonly nextAtMs?: number | undefined;
+  /** When to plan again though nothing happened; Infinity: never. */
+  readonly nextAtMs: number;
   /** Containers that wait for their restart, with the time of it. */
   readonly backingOff: ReadonlyMap<string, number>;
   /** All containers have ended for good: the pod has succeeded or failed, and what is left of it has to stop. */
@@ -66,18 +66,30 @@ export function restarts(pod: Pod, kind: ContainerKind, container: AnyContainer,
   return policy === "Always" || exitCode !== 0;
 }
 
+/**
+ * A container that was killed may be the first sign of the end of its whole sandbox, in which a restart would be lost:
+ * the runtime kills the containers before it takes the sandbox down. So it restarts after a moment.
+ */
+const settleMs = 1000;
+
+function settledAtMs(ended: ObservedContainer): number {
+  const killed = ended.exitCode === 137 && ended.reason !== "OOMKilled";
+  return killed ? ended.finishedAtMs + settleMs : 0;
+}
+
 /** Decides what to do next for a pod that is to run. Pure: all it knows comes in. */
 export function plan(pod: Pod, observed: ObservedPod, context: PlanContext): Plan {
   const spec = pod.spec!;
   const actions: Action[] = [];
   const backingOff = new Map<string, number>();
+  let settlesAtMs = Number.POSITIVE_INFINITY;
   const sandbox = observed.sandboxes[0];
   const usable = sandbox?.ready === true && (spec.hostNetwork === true || sandbox.ips.length > 0);
   const result = (ended?: "Succeeded" | "Failed"): Plan => ({
     actions,
     backingOff,
     ended,
-    nextAtMs: backingOff.size > 0 ? Math.min(...backingOff.values()) : undefined,
+    nextAtMs: Math.min(settlesAtMs, ...backingOff.values()),
   });
 
   const regular = spec.containers.map((container) => ({ container, last: latestContainer(observed, container.name) }));
@@ -126,7 +138,9 @@ export function plan(pod: Pod, observed: ObservedPod, context: PlanContext): Pla
     if (last.state === "exited") {
       if (!restarts(pod, kind, container, last.exitCode)) return false;
       const atMs = context.restartAtMs(container.name, last.finishedAtMs);
+      const settledMs = last.sandboxId === sandbox.id ? settledAtMs(last) : 0;
       if (atMs > context.nowMs) backingOff.set(container.name, atMs);
+      else if (settledMs > context.nowMs) settlesAtMs = Math.min(settlesAtMs, settledMs);
       else start(kind, container, last.attempt + 1);
       return false;
     }

@@ -10,7 +10,8 @@ import type { Logger } from "../../machinery/log.ts";
 import { keyOf } from "../../machinery/object.ts";
 import { StatusError } from "../../machinery/status.ts";
 import { uidOf } from "./pod-facts.ts";
-import { PodWorker, type WorkerContext } from "./pod-worker.ts";
+import { PodWorker } from "./pod-worker.ts";
+import type { WorkerContext } from "./worker-context.ts";
 
 export const mirrorAnnotation = "kubernetes.io/config.mirror";
 const sourceAnnotation = "kubernetes.io/config.source";
