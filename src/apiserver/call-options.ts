@@ -30,8 +30,10 @@ function whole(query: URLSearchParams, name: string): number | undefined {
 
 const text = (query: URLSearchParams, name: string) => query.get(name) || undefined;
 
-/** Parameters of list and watch. Throws 400 for values that are no numbers. */
+/** Parameters of list and watch. Throws 400 for values that are no numbers, 501 for what is not built. */
 export function readListParameters(query: URLSearchParams): WatchParameters {
+  // Whoever asks for a part must not take the whole for it.
+  if (query.get("shardSelector")) throw notBuilt("shardSelector");
   return {
     labelSelector: text(query, "labelSelector"),
     fieldSelector: text(query, "fieldSelector"),

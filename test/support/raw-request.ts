@@ -74,7 +74,8 @@ const sendHttp2: Sender = async (url, path, method, headers, body, tls) => {
   try {
     return await new Promise((resolve, reject) => {
       session.on("error", reject);
-      const stream = session.request({ ":method": method, ":path": path, ...headers });
+      const hasBody = Buffer.byteLength(body) > 0;
+      const stream = session.request({ ":method": method, ":path": path, ...headers }, { endStream: !hasBody });
       let code = 0;
       let received: RawReply["headers"] = {};
       const chunks: Buffer[] = [];
@@ -85,7 +86,7 @@ const sendHttp2: Sender = async (url, path, method, headers, body, tls) => {
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
       stream.on("error", reject);
       stream.on("end", () => resolve({ code, headers: received, body: Buffer.concat(chunks) }));
-      stream.end(body);
+      if (hasBody) stream.end(body);
     });
   } finally {
     session.close();

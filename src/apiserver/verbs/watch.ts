@@ -1,4 +1,4 @@
-import type { StatusError } from "../../machinery/status.ts";
+import { StatusError } from "../../machinery/status.ts";
 import { expired } from "../../machinery/status.ts";
 import type { Call, Core } from "../core.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
@@ -47,8 +47,8 @@ export function changeFor(selection: Selection, prefix: string, event: CacheEven
 }
 
 /**
- * Starts a watch. Throws a StatusError before anything was sent; afterwards errors reach the sink. The returned
- * function ends it.
+ * Starts a watch. Throws a StatusError for parameters that cannot be understood; all else, a revision that is gone
+ * included, reaches the sink. The returned function ends it.
  */
 export async function watch(core: Core, call: Call, parameters: WatchParameters, sink: WatchSink): Promise<() => void> {
   const { facts, namespace } = call;
@@ -81,10 +81,19 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   // The snapshot and the registration belong to one moment: nothing may be awaited in between.
   const snapshot = initial ? cache.snapshot() : undefined;
   const startRevision = initial || asked === undefined || asked === 0 ? cache.revision : asked;
-  const unregister = cache.watch(startRevision, {
-    onEvents,
-    onClose: () => end(expired(`the resource ${facts.resource} is no longer served`)),
-  });
+  let unregister: () => void;
+  try {
+    unregister = cache.watch(startRevision, {
+      onEvents,
+      onClose: () => end(expired(`the resource ${facts.resource} is no longer served`)),
+    });
+  } catch (error) {
+    if (!(error instanceof StatusError)) throw error;
+    // Kubernetes tells of a revision that is gone in the stream, as an event: clients wait for it there.
+    sink.open();
+    sink.end(error);
+    return () => {};
+  }
   const timers = new Set<{ cancel(): void }>();
 
   function end(error?: StatusError): void {

@@ -462,11 +462,13 @@ describe("the API server", () => {
       assert.equal(await watch.next(), undefined);
     });
 
-    test("from a revision that is too old is 410 Expired", async () => {
-      const { code, body } = await api.get(`${maps}?watch=1&resourceVersion=1`);
-      assert.equal(code, 410);
-      assert.equal(body.reason, "Expired");
-      assert.match(body.message, /^too old resource version: 1 \(\d+\)$/);
+    test("from a revision that is too old is 410 Expired, told by an event", async () => {
+      const watch = await api.watch(`${maps}?watch=1&resourceVersion=1`);
+      const [event] = await watch.take(1);
+      assert.equal(event.type, "ERROR");
+      assert.equal(event.object.code, 410);
+      assert.equal(event.object.reason, "Expired");
+      assert.match(event.object.message, /^too old resource version: 1 \(\d+\)$/);
     });
 
     test("as tables describes its columns once", async () => {
