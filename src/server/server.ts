@@ -25,8 +25,8 @@ import { dialAddress, isLoopback } from "./dial-address.ts";
 import { defaultKubeconfigPath, renderComponentKubeconfig, renderKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
 import { deployManifests } from "./manifests/deploy.ts";
 import { writePackagedManifests } from "./manifests/packaged.ts";
+import { peerCertificate } from "./peer-certificate.ts";
 import type { ServerOptions } from "./server-options.ts";
-import { createSupervisor, peerCertificate } from "./supervisor.ts";
 import { prepareTokens } from "./tokens.ts";
 
 export interface Server {
@@ -63,6 +63,7 @@ export async function startServer(
   const joinable = Promise.withResolvers<JoinTarget>();
   joinable.promise.catch(() => {});
   // Read and compiled in the time in which the workers make certificates and open the store.
+  const loadingSupervisor = import("./supervisor.ts");
   const loadingControllers = import("../controllers/manager.ts");
   const loadingScheduler = options.disableScheduler ? undefined : import("../scheduler/scheduler.ts");
   let node: Promise<Agent> | undefined;
@@ -127,6 +128,7 @@ export async function startServer(
     const supervisorClient = client("system:k3s-supervisor", ["system:masters", "system:authenticated"]);
 
     let ready = false;
+    const { createSupervisor } = await loadingSupervisor;
     const supervise = createSupervisor({
       serverCa: certificates.serverCa,
       clientCa: certificates.clientCa,

@@ -1,17 +1,17 @@
-import { createReadStream, statSync } from "node:fs";
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { join, normalize } from "node:path";
+import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import type { Incoming, Outgoing } from "../apiserver/http/messages.ts";
 import type { Authenticator, UserInfo } from "../apiserver/request.ts";
 import type { Client } from "../client/client.ts";
 import type { Logger } from "../machinery/log.ts";
 import { badRequest, forbidden, internalError, notFound, StatusError, unauthorized } from "../machinery/status.ts";
 import { type KeyPair, signNodeCertificate } from "./certificates.ts";
 import { ensureNodePassword } from "./node-passwords.ts";
+import { peerCertificate } from "./peer-certificate.ts";
 import type { Tokens } from "./tokens.ts";
-
-export type Incoming = IncomingMessage | Http2ServerRequest;
-export type Outgoing = ServerResponse | Http2ServerResponse;
 
 export interface SupervisorOptions {
   readonly serverCa: KeyPair;
@@ -34,11 +34,13 @@ const agentGroups = ["k3s:agent", "system:nodes", "system:bootstrappers"];
 const maxRequestBytes = 64 * 1024;
 
 /**
- * The routes that agents join through (K3s' supervisor), on the API's port: trust, certificates and settings.
+ * The routes that agents join through (K3s' supervisor), on the API's port: trust, certificates and settings. fastify
+ * routes them; the port is the API's listener, so it opens none.
  * @returns a handler that answers true when the path was one of its own
  */
 export function createSupervisor(options: SupervisorOptions): (request: Incoming, response: Outgoing) => boolean {
   const { tokens, serverCa, clientCa } = options;
+  const app = createApp(options.logger);
 
   async function userOf(request: Incoming): Promise<UserInfo> {
     const header = request.headers.authorization ?? "";
@@ -71,89 +73,114 @@ export function createSupervisor(options: SupervisorOptions): (request: Incoming
     return { name, ips: header(request, "k3s-node-ip").split(",").filter(Boolean) };
   }
 
-  const routes: Record<string, (request: Incoming) => Promise<string | Buffer | object>> = {
-    "/v1-k3s/serving-kubelet.crt": async (request) => {
-      const node = await nodeOf(request, await agentOf(request));
-      const names = [node.name, "localhost", "127.0.0.1", ...node.ips];
-      return signNodeCertificate(
-        serverCa,
-        { commonName: node.name, organizations: [], names, usage: "serverAuth" },
-        await bodyOf(request),
-      );
-    },
-    "/v1-k3s/client-kubelet.crt": async (request) => {
-      const node = await nodeOf(request, await agentOf(request));
-      return clientCertificate(`system:node:${node.name}`, ["system:nodes"], request);
-    },
-    "/v1-k3s/client-kube-proxy.crt": async (request) => {
-      await agentOf(request);
-      return clientCertificate("system:kube-proxy", [], request);
-    },
-    "/v1-k3s/client-k3s-controller.crt": async (request) => {
-      await agentOf(request);
-      return clientCertificate("system:k3s-controller", [], request);
-    },
-    "/v1-k3s/client-ca.crt": async (request) => {
-      await agentOf(request);
-      return clientCa.certificate;
-    },
-    "/v1-k3s/server-ca.crt": async (request) => {
-      await agentOf(request);
-      return serverCa.certificate;
-    },
-    "/v1-k3s/config": async (request) => {
-      await agentOf(request);
-      return options.config;
-    },
-    "/v1-k3s/apiservers": async (request) => {
-      await agentOf(request);
-      return options.apiServers();
-    },
-    "/v1-k3s/readyz": async (request) => {
-      await agentOf(request);
-      if (!options.ready()) throw new StatusError(503, "ServiceUnavailable", "runtime core not ready");
-      return "ok";
-    },
-  };
+  app.get("/ping", async () => "pong");
+  app.get("/cacerts", async () => serverCa.certificate);
+  app.get("/static/*", (request, reply) => sendFile(options.staticDirectory, request, reply));
 
-  async function clientCertificate(commonName: string, organizations: string[], request: Incoming): Promise<string> {
+  const route = (path: string, answer: (request: Incoming, body: Buffer) => unknown) =>
+    app.route({
+      method: ["GET", "POST"],
+      url: `/v1-k3s/${path}`,
+      handler: async (request, reply) => {
+        const body = await answer(request.raw, request.body as Buffer);
+        if (typeof body === "string") return body;
+        return reply.type("application/json").send(JSON.stringify(body));
+      },
+    });
+  route("serving-kubelet.crt", async (request, body) => {
+    const node = await nodeOf(request, await agentOf(request));
+    const names = [node.name, "localhost", "127.0.0.1", ...node.ips];
     return signNodeCertificate(
-      clientCa,
-      { commonName, organizations, names: [], usage: "clientAuth" },
-      await bodyOf(request),
+      serverCa,
+      { commonName: node.name, organizations: [], names, usage: "serverAuth" },
+      certificateRequest(body),
     );
+  });
+  route("client-kubelet.crt", async (request, body) => {
+    const node = await nodeOf(request, await agentOf(request));
+    return clientCertificate(`system:node:${node.name}`, ["system:nodes"], body);
+  });
+  route("client-kube-proxy.crt", async (request, body) => {
+    await agentOf(request);
+    return clientCertificate("system:kube-proxy", [], body);
+  });
+  route("client-k3s-controller.crt", async (request, body) => {
+    await agentOf(request);
+    return clientCertificate("system:k3s-controller", [], body);
+  });
+  route("client-ca.crt", async (request) => {
+    await agentOf(request);
+    return clientCa.certificate;
+  });
+  route("server-ca.crt", async (request) => {
+    await agentOf(request);
+    return serverCa.certificate;
+  });
+  route("config", async (request) => {
+    await agentOf(request);
+    return options.config;
+  });
+  route("apiservers", async (request) => {
+    await agentOf(request);
+    return options.apiServers();
+  });
+  route("readyz", async (request) => {
+    await agentOf(request);
+    if (!options.ready()) throw new StatusError(503, "ServiceUnavailable", "runtime core not ready");
+    return "ok";
+  });
+
+  function clientCertificate(commonName: string, organizations: string[], body: Buffer): Promise<string> {
+    const subject = { commonName, organizations, names: [], usage: "clientAuth" as const };
+    return signNodeCertificate(clientCa, subject, certificateRequest(body));
   }
 
-  function answer(response: Outgoing, code: number, type: string, body: string | Buffer): void {
-    (response as ServerResponse).writeHead(code, { "content-type": type, "content-length": Buffer.byteLength(body) });
-    (response as ServerResponse).end(body);
-  }
-
-  function fail(request: Incoming, response: Outgoing, error: unknown): void {
-    const status = error instanceof StatusError ? error : internalError(error);
-    if (status.code >= 500)
-      options.logger.warn({ path: request.url, error: status.message }, "Sending supervisor error response");
-    if (!response.headersSent) answer(response, status.code, "application/json", JSON.stringify(status.toStatus()));
-  }
-
+  const started = app.ready();
   return (request, response) => {
-    const path = new URL(request.url ?? "/", "https://server").pathname;
-    if (path === "/ping") answer(response, 200, "text/plain", "pong");
-    else if (path === "/cacerts") answer(response, 200, "text/plain", serverCa.certificate);
-    else if (path.startsWith("/static/")) serveStatic(options.staticDirectory, path, request, response, fail);
-    else if (path.startsWith("/v1-k3s/")) {
-      const route = routes[path];
-      const reply = route ? route(request) : Promise.reject(notFound({ group: "", resource: "routes" }, path));
-      reply.then(
-        (body) =>
-          typeof body === "string" || Buffer.isBuffer(body)
-            ? answer(response, 200, "text/plain", body)
-            : answer(response, 200, "application/json", JSON.stringify(body)),
-        (error) => fail(request, response, error),
-      );
-    } else return false;
+    if (!/^\/(ping|cacerts|static\/.*|v1-k3s\/.*)$/.test(request.url?.replace(/\?.*$/s, "") ?? "")) return false;
+    const handle = () => app.routing(request as IncomingMessage, response as ServerResponse);
+    started.then(handle, (error: unknown) => options.logger.error({ err: error }, "The supervisor did not start"));
     return true;
   };
+}
+
+/** fastify with Kubernetes' errors, taking any body as bytes. Without schemas it needs none of its compilers, which are heavy. */
+function createApp(logger: Logger): FastifyInstance {
+  const compiler = () => {
+    throw new Error("the supervisor's routes have no schemas");
+  };
+  const app: FastifyInstance = fastify({
+    bodyLimit: maxRequestBytes,
+    schemaController: { compilersFactory: { buildValidator: compiler, buildSerializer: compiler } },
+  });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  app.setErrorHandler((error: FastifyError | StatusError | Error, request, reply) => {
+    const status = statusOf(error);
+    if (status.code >= 500)
+      logger.warn({ path: request.url, error: status.message }, "Sending supervisor error response");
+    return sendStatus(reply, status);
+  });
+  app.setNotFoundHandler((request, reply) =>
+    sendStatus(reply, notFound({ group: "", resource: "routes" }, pathOf(request))),
+  );
+  return app;
+}
+
+/** fastify's own errors are about the request: a body that is too large, an address that cannot be read. */
+function statusOf(error: FastifyError | StatusError | Error): StatusError {
+  if (error instanceof StatusError) return error;
+  const code = "statusCode" in error ? (error.statusCode ?? 500) : 500;
+  if (code === 413) return badRequest(`a certificate request of more than ${maxRequestBytes} bytes`);
+  return code < 500 ? badRequest(error.message) : internalError(error);
+}
+
+function sendStatus(reply: FastifyReply, status: StatusError): FastifyReply {
+  return reply.code(status.code).type("application/json").send(JSON.stringify(status.toStatus()));
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.replace(/\?.*$/s, "");
 }
 
 function header(request: Incoming, name: string): string {
@@ -161,41 +188,16 @@ function header(request: Incoming, name: string): string {
   return Array.isArray(value) ? value.join(",") : (value ?? "");
 }
 
-/** The certificate that a client showed, in the shape that authenticators take. */
-export function peerCertificate(request: Incoming): { clientCertificate?: Buffer } {
-  const socket = (request as Http2ServerRequest).stream?.session?.socket ?? request.socket;
-  const certificate = (socket as import("node:tls").TLSSocket).getPeerCertificate?.();
-  return certificate?.raw ? { clientCertificate: certificate.raw } : {};
+/** @throws BadRequest when there is none */
+function certificateRequest(body: Buffer | undefined): Buffer {
+  if (!body?.length) throw badRequest("a certificate request (PKCS#10, DER) is required as the body");
+  return body;
 }
 
-async function bodyOf(request: Incoming): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > maxRequestBytes) throw badRequest(`a certificate request of more than ${maxRequestBytes} bytes`);
-    chunks.push(chunk);
-  }
-  if (bytes === 0) throw badRequest("a certificate request (PKCS#10, DER) is required as the body");
-  return Buffer.concat(chunks);
-}
-
-function serveStatic(
-  directory: string,
-  path: string,
-  request: Incoming,
-  response: Outgoing,
-  fail: (request: Incoming, response: Outgoing, error: unknown) => void,
-): void {
-  const file = join(directory, normalize(`/${decodeURIComponent(path.slice("/static/".length))}`));
-  const found = statSync(file, { throwIfNoEntry: false });
-  if (!found?.isFile()) {
-    fail(request, response, notFound({ group: "", resource: "files" }, path));
-    return;
-  }
-  (response as ServerResponse).writeHead(200, {
-    "content-length": found.size,
-    "content-type": "application/octet-stream",
-  });
-  createReadStream(file).pipe(response as NodeJS.WritableStream);
+async function sendFile(directory: string, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  // Normalized below the root, so that no ".." leads out of the directory.
+  const file = join(directory, normalize(`/${(request.params as { "*": string })["*"]}`));
+  const found = await stat(file).catch(() => undefined);
+  if (!found?.isFile()) throw notFound({ group: "", resource: "files" }, pathOf(request));
+  return reply.type("application/octet-stream").header("content-length", found.size).send(createReadStream(file));
 }
