@@ -5,6 +5,7 @@ import type { Duplex } from "node:stream";
 import type { ResourceFacts } from "../api/resource.ts";
 import { builtInSchema } from "../api/schemas.ts";
 import { JsonError } from "../machinery/json.ts";
+import { apiVersionOf } from "../machinery/object.ts";
 import {
   badRequest,
   fieldError,
@@ -22,7 +23,7 @@ import { encodeItem, encodeList, parseIncludeObject, type View } from "./http/en
 import { FanOut } from "./http/fan-out.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { negotiate } from "./http/negotiate.ts";
-import { sendError, sendJson, sendObject } from "./http/reply.ts";
+import { sendEncoded, sendError, sendObject } from "./http/reply.ts";
 import { Turns } from "./http/turns.ts";
 import { httpSink, WatchEncoder, webSocketSink } from "./http/watch-stream.ts";
 import { acceptWatchSocket } from "./http/web-socket-watch.ts";
@@ -230,9 +231,12 @@ export class Handler {
     }
   }
 
-  #view({ request, url }: Pick<Exchange, "request" | "url">, offer: "object" | "watch" = "object"): View {
+  #view(
+    { request, url, call }: Pick<Exchange, "request" | "url"> & { call: Pick<Call, "facts"> },
+    offer: "object" | "watch" = "object",
+  ): View {
     return {
-      encoding: negotiate(request.headers.accept, offer),
+      encoding: negotiate(request.headers.accept, call.facts.custom ? `custom-${offer}` : offer),
       includeObject: parseIncludeObject(url.searchParams.get("includeObject")),
       nowMs: this.#options.core.clusterClock.now(),
     };
@@ -241,7 +245,7 @@ export class Handler {
   async #send(exchange: Exchange, code: number, item: CachedObject, view: View): Promise<void> {
     const { request, response, warnings } = exchange;
     setWarnings(response, warnings);
-    await sendJson(request, response, code, view.encoding, encodeItem(item, view), isPretty(exchange));
+    await sendEncoded(request, response, code, view.encoding, encodeItem(item, view), isPretty(exchange));
   }
 
   async #get(exchange: Exchange): Promise<void> {
@@ -254,7 +258,14 @@ export class Handler {
     const { request, response, url, call } = exchange;
     const view = this.#view(exchange);
     const page = await list(this.#options.core, call, readListParameters(url.searchParams));
-    await sendJson(request, response, 200, view.encoding, await encodeList(call.facts, page, view), isPretty(exchange));
+    await sendEncoded(
+      request,
+      response,
+      200,
+      view.encoding,
+      await encodeList(call.facts, page, view),
+      isPretty(exchange),
+    );
   }
 
   async #watch(exchange: Exchange): Promise<void> {
@@ -304,9 +315,9 @@ export class Handler {
   ): Promise<void> {
     checkScope(facts, info, url);
     checkVerb(facts, info.subresource, info.verb);
-    const view = this.#view({ request, url }, "watch");
-    const parameters = readListParameters(url.searchParams);
     const call = callOf(facts, info, user);
+    const view = this.#view({ request, url, call }, "watch");
+    const parameters = readListParameters(url.searchParams);
     const encoder = new WatchEncoder(facts, () => ({ ...view, nowMs: this.#options.core.clusterClock.now() }));
     // Refusals come before the handshake, as plain replies; so the watch starts first and waits for its socket.
     const early: (() => void)[] = [];
@@ -414,7 +425,14 @@ export class Handler {
       readListParameters(url.searchParams),
       parameters,
     );
-    await sendJson(request, response, 200, view.encoding, await encodeList(call.facts, page, view), isPretty(exchange));
+    await sendEncoded(
+      request,
+      response,
+      200,
+      view.encoding,
+      await encodeList(call.facts, page, view),
+      isPretty(exchange),
+    );
   }
 
   async #parsed(request: Incoming, call: Call, fieldValidation: ParsedBody["fieldValidation"]): Promise<ParsedBody> {
@@ -443,7 +461,7 @@ export class Handler {
     run: BodySubresource,
   ): Promise<void> {
     checkVerb(facts, info.subresource, info.verb);
-    const encoding = negotiate(request.headers.accept, "plain");
+    const encoding = negotiate(request.headers.accept, "typed");
     const parameters = readWriteParameters(url.searchParams, "CreateOptions");
     const bytes = await readBody(request);
     const kind = (info.subresource && facts.subresources[info.subresource]?.kind) || facts.kind;
@@ -459,7 +477,8 @@ export class Handler {
     }
     const body = { metadata: {}, ...value };
     const reply = await run(this.#options.context, { info, user, body, dryRun: parameters.dryRun });
-    await sendObject(request, response, reply.code, encoding, reply.body);
+    const type = { kind: facts.kind, apiVersion: apiVersionOf(facts) };
+    await sendObject(request, response, reply.code, encoding, { ...type, ...reply.body });
   }
 
   async #stream(
@@ -513,9 +532,9 @@ const subresourceSchemas: Readonly<Record<string, string>> = {
   TokenRequest: "io.k8s.api.authentication.v1.TokenRequest",
 };
 
-/** How protobuf bodies of a resource are read; custom resources have no protobuf. */
+/** How protobuf bodies of a resource are read; custom resources have no protobuf, but their Scale has. */
 function schemasOf(facts: ResourceFacts, subresource: string | undefined): SchemaFor | undefined {
-  if (facts.custom) return undefined;
+  if (facts.custom && subresource !== "scale") return undefined;
   return (_apiVersion, kind) => {
     const other = subresource && Object.hasOwn(subresourceSchemas, kind) ? subresourceSchemas[kind] : undefined;
     return other ? builtInSchema(other) : facts.schema;

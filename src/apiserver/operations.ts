@@ -1,5 +1,6 @@
 /** What both doors of the API, HTTP and the in-process client, do with a call whose body is parsed. */
 import type { ResourceFacts } from "../api/resource.ts";
+import { builtInSchema } from "../api/schemas.ts";
 import { methodNotSupported, StatusError } from "../machinery/status.ts";
 import { type Call, type Core, groupResource } from "./core.ts";
 import { CachedObject } from "./storage/cached-object.ts";
@@ -30,6 +31,7 @@ function scaleFactsOf(facts: ResourceFacts): ResourceFacts {
     group: { value: "autoscaling", enumerable: true },
     version: { value: "v1", enumerable: true },
     kind: { value: "Scale", enumerable: true },
+    schema: { get: () => builtInSchema("io.k8s.api.autoscaling.v1.Scale"), enumerable: true },
   }) as ResourceFacts;
 }
 

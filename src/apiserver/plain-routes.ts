@@ -4,7 +4,7 @@ import { aggregatedDiscovery, apiGroup, apiGroupList, apiResourceList, apiVersio
 import { methodNotSupported, type StatusError } from "../machinery/status.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { negotiate } from "./http/negotiate.ts";
-import { sendBytes, sendJson, sendObject } from "./http/reply.ts";
+import { sendBytes, sendEncoded, sendObject } from "./http/reply.ts";
 import type { RequestInfo } from "./request.ts";
 import type { ResourceTable } from "./resource-table.ts";
 
@@ -212,7 +212,7 @@ export function createPlainRoutes(
         "/readyz",
         "/version",
       ];
-      await sendJson(
+      await sendEncoded(
         request,
         response,
         200,

@@ -1,13 +1,11 @@
 import { type ParseOptions, parseJson } from "../../machinery/json.ts";
 import type { Schema } from "../../machinery/schema.ts";
 import { badRequest, requestEntityTooLarge, unsupportedMediaType } from "../../machinery/status.ts";
-import { decodeKubernetesProtobuf } from "./kubernetes-protobuf.ts";
+import { decodeKubernetesProtobuf, protobufType } from "./kubernetes-protobuf.ts";
 import type { Incoming } from "./messages.ts";
 
 /** kube-apiserver's limit for request bodies. */
 export const bodyMaxBytes = 3 * 1024 * 1024;
-
-export const protobufType = "application/vnd.kubernetes.protobuf";
 
 /** The schema that a protobuf body of a kind is read by. Throws for a kind that cannot stand here. */
 export type SchemaFor = (apiVersion: string, kind: string) => Schema;

@@ -4,6 +4,7 @@ import { apiVersionOf } from "../../machinery/object.ts";
 import { badRequest } from "../../machinery/status.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
 import type { ListPage } from "../verbs/list.ts";
+import { encodePartialMetadata, envelop, listHead, listItemHeader } from "./kubernetes-protobuf.ts";
 import type { Encoding } from "./negotiate.ts";
 
 /** What of an object a table's row carries besides its cells. */
@@ -25,8 +26,9 @@ export interface View {
   readonly nowMs: number;
 }
 
-/** Items joined in one piece before the loop gets a turn. */
+/** Items joined in one piece before the loop gets a turn; fewer where each may have to be encoded first. */
 const stride = 1000;
+const protobufStride = 200;
 
 function columnDefinition({ name, type, format, description, priority }: Column): object {
   // Ages are computed here, so they are text for the client.
@@ -59,8 +61,19 @@ function row(item: CachedObject, view: View): string {
   return `{"cells":${stringifyJson(cells)}${object}}`;
 }
 
+/** The type that an object of a resource has in this view. */
+export function typeIn({ encoding }: View, facts: ResourceFacts, list = false): { apiVersion: string; kind: string } {
+  return encoding.as === "PartialObjectMetadata"
+    ? { apiVersion: `meta.k8s.io/${encoding.asVersion}`, kind: `PartialObjectMetadata${list ? "List" : ""}` }
+    : { apiVersion: apiVersionOf(facts), kind: list ? facts.listKind : facts.kind };
+}
+
 /** One object in the form that was asked for. */
 export function encodeItem(item: CachedObject, view: View, withColumns = true): Buffer {
+  if (view.encoding.type === "protobuf") {
+    const { apiVersion, kind } = typeIn(view, item.facts);
+    return envelop(apiVersion, kind, protobufOf(item, view));
+  }
   switch (view.encoding.as) {
     case "Table": {
       const metadata = { resourceVersion: String(item.revision) };
@@ -73,6 +86,21 @@ export function encodeItem(item: CachedObject, view: View, withColumns = true): 
   }
 }
 
+function protobufOf(item: CachedObject, { encoding }: View): Buffer {
+  return encoding.as === "PartialObjectMetadata" ? encodePartialMetadata(item.object) : item.protobuf();
+}
+
+async function encodeProtobufList(facts: ResourceFacts, page: ListPage, metadata: object, view: View): Promise<Buffer> {
+  const pieces = [listHead(metadata)];
+  for (const [index, item] of page.items.entries()) {
+    const bytes = protobufOf(item, view);
+    pieces.push(listItemHeader(bytes.length), bytes);
+    if (index % protobufStride === protobufStride - 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const { apiVersion, kind } = typeIn(view, facts, true);
+  return envelop(apiVersion, kind, ...pieces);
+}
+
 /** A list in the form that was asked for: a join of the items' bytes. */
 export async function encodeList(facts: ResourceFacts, page: ListPage, view: View): Promise<Buffer> {
   const metadata = {
@@ -80,6 +108,7 @@ export async function encodeList(facts: ResourceFacts, page: ListPage, view: Vie
     ...(page.continue ? { continue: page.continue } : {}),
     ...(page.remaining ? { remainingItemCount: page.remaining } : {}),
   };
+  if (view.encoding.type === "protobuf") return encodeProtobufList(facts, page, metadata, view);
   const { as, asVersion } = view.encoding;
   const head =
     as === "Table"

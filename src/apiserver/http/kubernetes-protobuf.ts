@@ -4,8 +4,8 @@
  */
 import { builtInSchema } from "../../api/schemas.ts";
 import type { Schema } from "../../machinery/schema.ts";
-import { decodeMessage, Input, partsOf } from "./protobuf/decode-message.ts";
-import { encodeMessage } from "./protobuf/encode-message.ts";
+import { decodeMessage, Input, partsOf } from "../protobuf/decode-message.ts";
+import { encodeMessage } from "../protobuf/encode-message.ts";
 
 export const protobufType = "application/vnd.kubernetes.protobuf";
 
@@ -68,10 +68,13 @@ export function listItemHeader(length: number): Buffer {
   return header(2, length);
 }
 
+/** Bytes of the length before each frame of a watch. */
+export const frameHeaderBytes = 4;
+
 /** One frame of a watch: its length in four bytes, then a WatchEvent, which has no envelope while its object has. */
 export function watchFrame(type: string, object: Buffer): Buffer {
   const event = [part(1, type), part(2, Buffer.concat([header(1, object.length), object]))];
-  const length = Buffer.alloc(4);
+  const length = Buffer.alloc(frameHeaderBytes);
   length.writeUInt32BE(event[0]!.length + event[1]!.length);
   return Buffer.concat([length, ...event]);
 }
@@ -101,9 +104,9 @@ function schemaOf(apiVersion: string, kind: string): Schema | undefined {
 
 /** Encodes an object that names its type: a Status, a review, a token. Undefined for kinds that have no protobuf. */
 export function encodeKubernetesProtobuf(object: object): Buffer | undefined {
-  const { apiVersion, kind } = object as { apiVersion?: string; kind?: string };
-  const schema = apiVersion && kind ? schemaOf(apiVersion, kind) : undefined;
-  return schema && envelop(apiVersion!, kind!, encodeMessage(schema, object));
+  const { apiVersion = "v1", kind = "" } = object as { apiVersion?: string; kind?: string };
+  const schema = schemaOf(apiVersion, kind);
+  return schema && envelop(apiVersion, kind, encodeMessage(schema, object));
 }
 
 /**

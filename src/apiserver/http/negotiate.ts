@@ -1,20 +1,25 @@
 import { notAcceptable } from "../../machinery/status.ts";
+import { protobufType } from "./kubernetes-protobuf.ts";
 
 /** How a reply is to be encoded. */
 export interface Encoding {
-  readonly type: "json" | "yaml";
+  readonly type: "json" | "yaml" | "protobuf";
   /** The kind asked for in place of the object's own. */
   readonly as?: "Table" | "PartialObjectMetadata" | "APIGroupDiscoveryList";
-  /** Version of that kind: "v1" or "v1beta1" of meta.k8s.io, "v2" or "v2beta1" of apidiscovery.k8s.io. */
+  /** Version of that kind: "v1" or "v1beta1" of meta.k8s.io, "v2" of apidiscovery.k8s.io. */
   readonly asVersion?: string;
+  /** Indented, for people. */
+  readonly pretty?: true;
 }
 
 interface MediaRange {
+  /** "application/json", or with an asterisk for either half. */
   readonly type: string;
   readonly parameters: ReadonlyMap<string, string>;
   readonly quality: number;
 }
 
+/** The ranges of an Accept header, the wanted ones first: by quality, then those that name a type. */
 function parseAccept(accept: string): MediaRange[] {
   return accept
     .split(",")
@@ -28,30 +33,29 @@ function parseAccept(accept: string): MediaRange[] {
       return { type: type.toLowerCase(), parameters: map, quality: Number(map.get("q") ?? 1) };
     })
     .filter(({ type, quality }) => type !== "" && quality > 0)
-    .sort((a, b) => b.quality - a.quality);
+    .sort((a, b) => b.quality - a.quality || a.type.split("*").length - b.type.split("*").length);
 }
 
-const types: Readonly<Record<string, "json" | "yaml">> = {
-  "application/json": "json",
-  "application/*": "json",
-  "*/*": "json",
-  "application/yaml": "yaml",
-};
+/** In the order in which a wildcard is served. */
+const mediaTypes = { json: "application/json", yaml: "application/yaml", protobuf: protobufType } as const;
 
 /** Which kinds can be asked for with `as`, in which group and versions. */
 const transforms: Readonly<Record<string, { readonly group: string; readonly versions: readonly string[] }>> = {
   Table: { group: "meta.k8s.io", versions: ["v1", "v1beta1"] },
   PartialObjectMetadata: { group: "meta.k8s.io", versions: ["v1", "v1beta1"] },
   PartialObjectMetadataList: { group: "meta.k8s.io", versions: ["v1", "v1beta1"] },
-  APIGroupDiscoveryList: { group: "apidiscovery.k8s.io", versions: ["v2", "v2beta1"] },
+  APIGroupDiscoveryList: { group: "apidiscovery.k8s.io", versions: ["v2"] },
 };
 
-/** What a request may ask for. */
-export type Offer = "object" | "watch" | "discovery" | "plain";
+/**
+ * What is asked for: objects of a resource (of custom ones only the metadata goes in protobuf) or their watch, discovery,
+ * one object of a built-in kind as it is (a Status, a review), or a document that is no Kubernetes object.
+ */
+export type Offer = "object" | "custom-object" | "watch" | "custom-watch" | "discovery" | "typed" | "plain";
 
 const parsedBefore = new Map<string, Encoding>();
 
-/** Chooses the first acceptable encoding. Throws 406 when there is none: protobuf alone cannot be served. */
+/** Chooses the first acceptable encoding. Throws 406 when there is none. */
 export function negotiate(accept: string | undefined, offer: Offer): Encoding {
   const key = `${offer} ${accept}`;
   const before = parsedBefore.get(key);
@@ -64,19 +68,41 @@ export function negotiate(accept: string | undefined, offer: Offer): Encoding {
 
 function choose(accept: string | undefined, offer: Offer): Encoding {
   if (!accept?.trim()) return { type: "json" };
-  for (const { type, parameters } of parseAccept(accept)) {
-    const known = types[type];
-    if (!known || (known === "yaml" && offer === "watch")) continue;
-    const as = parameters.get("as");
-    if (as === undefined) return { type: known };
-    const group = parameters.get("g");
-    const version = parameters.get("v") ?? "";
-    const transform = transforms[as];
-    if (!transform || transform.group !== group || !transform.versions.includes(version)) continue;
-    if ((as === "APIGroupDiscoveryList") !== (offer === "discovery") || offer === "plain") continue;
-    const kind = as === "PartialObjectMetadataList" ? "PartialObjectMetadata" : (as as NonNullable<Encoding["as"]>);
-    return { type: known, as: kind, asVersion: version };
+  const isWatch = offer === "watch" || offer === "custom-watch";
+  const types = (["json", "yaml", "protobuf"] as const).filter(
+    (type) => !(type === "yaml" && isWatch) && !(type === "protobuf" && offer === "plain"),
+  );
+  for (const range of parseAccept(accept)) {
+    for (const type of types) {
+      const media = mediaTypes[type];
+      if (range.type !== media && range.type !== "application/*" && range.type !== "*/*") continue;
+      const encoding = encodingOf(type, range.parameters, offer);
+      if (encoding) return encoding;
+    }
   }
-  const accepted = offer === "watch" ? "application/json" : "application/json, application/yaml";
-  throw notAcceptable(`only the following media types are accepted: ${accepted}`);
+  const stream = isWatch ? ";stream=watch" : "";
+  throw notAcceptable(
+    `only the following media types are accepted: ${types.map((type) => mediaTypes[type] + stream).join(", ")}`,
+  );
+}
+
+/** The encoding that a media range with these parameters stands for; undefined when it cannot be given. */
+function encodingOf(type: Encoding["type"], parameters: MediaRange["parameters"], offer: Offer): Encoding | undefined {
+  const stream = parameters.get("stream") ?? "";
+  if (stream !== "" && (stream !== "watch" || type === "yaml")) return undefined;
+  const pretty = parameters.get("pretty") === "1" ? ({ pretty: true } as const) : {};
+  const as = parameters.get("as");
+  if (as === undefined && !parameters.has("g") && !parameters.has("v")) {
+    if (type === "protobuf" && offer.startsWith("custom-")) return undefined;
+    return { type, ...pretty };
+  }
+  if (offer === "plain" || offer === "typed") return undefined;
+  const version = parameters.get("v") ?? "";
+  const transform = as !== undefined && Object.hasOwn(transforms, as) ? transforms[as] : undefined;
+  if (!transform || transform.group !== parameters.get("g") || !transform.versions.includes(version)) return undefined;
+  if ((as === "APIGroupDiscoveryList") !== (offer === "discovery")) return undefined;
+  // Tables have cells of any type, which protobuf cannot hold; aggregated discovery is served as JSON.
+  if (type === "protobuf" && !as!.startsWith("Partial")) return undefined;
+  const kind = as === "PartialObjectMetadataList" ? "PartialObjectMetadata" : (as as NonNullable<Encoding["as"]>);
+  return { type, as: kind, asVersion: version, ...pretty };
 }

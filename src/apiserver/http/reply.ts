@@ -2,8 +2,9 @@ import { promisify } from "node:util";
 import { constants, gzip } from "node:zlib";
 import { stringifyJson } from "../../machinery/json.ts";
 import type { StatusError } from "../../machinery/status.ts";
+import { encodeKubernetesProtobuf, protobufType } from "./kubernetes-protobuf.ts";
 import type { Incoming, Outgoing } from "./messages.ts";
-import type { Encoding } from "./negotiate.ts";
+import { type Encoding, negotiate } from "./negotiate.ts";
 
 const gzipAsync = promisify(gzip);
 
@@ -12,7 +13,7 @@ const gzipMinBytes = 128 * 1024;
 /** Larger replies are written in pieces that respect the client's pace. */
 const pieceBytes = 64 * 1024;
 
-const contentTypes = { json: "application/json", yaml: "application/yaml" } as const;
+const contentTypes = { json: "application/json", yaml: "application/yaml", protobuf: protobufType } as const;
 
 /** True while headers can still be sent. */
 export function isOpen(response: Outgoing): boolean {
@@ -76,8 +77,11 @@ export function endWith(response: Outgoing, body: Buffer | string): void {
   if (!response.destroyed) (response.end as (body: Buffer | string) => void)(body);
 }
 
-/** Sends JSON text in the encoding that was negotiated, indented where the client asked for that. */
-export async function sendJson(
+/**
+ * Sends a body in the encoding that was negotiated: what is protobuf already as it is, JSON text as YAML or indented
+ * where the client asked for that.
+ */
+export async function sendEncoded(
   request: Incoming,
   response: Outgoing,
   code: number,
@@ -89,21 +93,36 @@ export async function sendJson(
   if (encoding.type === "yaml") {
     const { stringify } = await import("yaml");
     body = stringify(JSON.parse(json.toString()), { schema: "yaml-1.1", lineWidth: 0, aliasDuplicateObjects: false });
-  } else if (pretty && json.length < pieceBytes * 16) {
+  } else if (encoding.type === "json" && (pretty || encoding.pretty) && json.length < pieceBytes * 16) {
     body = `${JSON.stringify(JSON.parse(json.toString()), undefined, 2)}\n`;
   }
   await sendBytes(request, response, code, contentTypes[encoding.type], body);
 }
 
+/** Sends an object that has its type in itself. A kind without protobuf goes as JSON. */
 export async function sendObject(
   request: Incoming,
   response: Outgoing,
   code: number,
   encoding: Encoding,
-  value: unknown,
+  value: object,
   pretty = false,
 ): Promise<void> {
-  await sendJson(request, response, code, encoding, stringifyJson(value), pretty);
+  const protobuf = encoding.type === "protobuf" ? encodeKubernetesProtobuf(value) : undefined;
+  if (protobuf) await sendEncoded(request, response, code, encoding, protobuf);
+  else {
+    const type = encoding.type === "protobuf" ? "json" : encoding.type;
+    await sendEncoded(request, response, code, { ...encoding, type }, stringifyJson(value), pretty);
+  }
+}
+
+/** How an error goes to a client: an error that it cannot read would hide what is wrong, so JSON in doubt. */
+function errorEncoding(request: Incoming): Encoding {
+  try {
+    return negotiate(request.headers.accept, "typed");
+  } catch {
+    return { type: "json" };
+  }
 }
 
 /** Answers an error as its Status; never throws. */
@@ -114,6 +133,5 @@ export async function sendError(request: Incoming, response: Outgoing, error: St
   }
   const retryAfter = error.details?.retryAfterSeconds;
   if (retryAfter) response.setHeader("retry-after", retryAfter);
-  // An error must be readable for whoever asked for something that we cannot encode.
-  await sendObject(request, response, error.code, { type: "json" }, error.toStatus());
+  await sendObject(request, response, error.code, errorEncoding(request), error.toStatus());
 }

@@ -1,10 +1,18 @@
 import type { ResourceFacts } from "../../api/resource.ts";
 import { formatTime } from "../../machinery/clock.ts";
-import { apiVersionOf } from "../../machinery/object.ts";
 import type { StatusError } from "../../machinery/status.ts";
+import { encodeMessage } from "../protobuf/encode-message.ts";
 import type { WatchChange, WatchSink } from "../verbs/watch.ts";
-import { encodeItem, tableHead, type View } from "./encode.ts";
+import { encodeItem, tableHead, typeIn, type View } from "./encode.ts";
 import type { FanOut, FanOutTarget } from "./fan-out.ts";
+import {
+  encodeKubernetesProtobuf,
+  encodePartialMetadata,
+  envelop,
+  frameHeaderBytes,
+  protobufType,
+  watchFrame,
+} from "./kubernetes-protobuf.ts";
 import type { Outgoing } from "./messages.ts";
 import { endWith, startStream } from "./reply.ts";
 import type { WatchSocket } from "./web-socket-watch.ts";
@@ -17,13 +25,21 @@ export class WatchEncoder {
   readonly #facts: ResourceFacts;
   readonly #view: () => View;
   readonly #key: string;
+  /** Frames are protobuf, each with its length before it, instead of lines of JSON. */
+  readonly binary: boolean;
   #first = true;
 
   constructor(facts: ResourceFacts, view: () => View) {
     this.#facts = facts;
     this.#view = view;
     const { encoding, includeObject } = view();
-    this.#key = encoding.as ? `${encoding.as}/${encoding.asVersion}/${includeObject}` : "object";
+    this.binary = encoding.type === "protobuf";
+    const form = encoding.as ? `${encoding.as}/${encoding.asVersion}/${includeObject}` : "object";
+    this.#key = `${encoding.type}/${form}`;
+  }
+
+  get contentType(): string {
+    return this.binary ? `${protobufType};stream=watch` : "application/json";
   }
 
   changes(changes: readonly WatchChange[]): Buffer[] {
@@ -31,12 +47,7 @@ export class WatchEncoder {
       // Only the first table of a stream describes its columns.
       const withColumns = this.#first;
       this.#first = false;
-      const make = () =>
-        Buffer.concat([
-          Buffer.from(`{"type":"${type}","object":`),
-          encodeItem(item, this.#view(), withColumns),
-          Buffer.from("}\n"),
-        ]);
+      const make = () => this.#frame(type, encodeItem(item, this.#view(), withColumns));
       return event ? event.frame(`${type}/${this.#key}/${withColumns}`, make) : make();
     });
   }
@@ -47,21 +58,28 @@ export class WatchEncoder {
       resourceVersion: String(revision),
       ...(initial ? { annotations: { "k8s.io/initial-events-end": "true" } } : {}),
     };
+    const type = typeIn(view, this.#facts);
+    if (this.binary) {
+      const partial = view.encoding.as === "PartialObjectMetadata";
+      const message = partial ? encodePartialMetadata({ metadata }) : encodeMessage(this.#facts.schema, { metadata });
+      return watchFrame("BOOKMARK", envelop(type.apiVersion, type.kind, message));
+    }
     const object =
       view.encoding.as === "Table"
         ? `${tableHead(this.#facts, view, { resourceVersion: String(revision) }, false)}${initial ? initialRow(metadata, view) : ""}]}`
-        : JSON.stringify({ ...this.#typeOf(view), metadata: { ...metadata, creationTimestamp: null } });
-    return Buffer.from(`{"type":"BOOKMARK","object":${object}}\n`);
+        : JSON.stringify({ ...type, metadata: { ...metadata, creationTimestamp: null } });
+    return this.#frame("BOOKMARK", Buffer.from(object));
   }
 
   error(error: StatusError): Buffer {
-    return Buffer.from(`{"type":"ERROR","object":${JSON.stringify(error.toStatus())}}\n`);
+    const status = error.toStatus();
+    const object = this.binary ? encodeKubernetesProtobuf(status)! : Buffer.from(JSON.stringify(status));
+    return this.#frame("ERROR", object);
   }
 
-  #typeOf({ encoding }: View): object {
-    return encoding.as === "PartialObjectMetadata"
-      ? { kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${encoding.asVersion}` }
-      : { kind: this.#facts.kind, apiVersion: apiVersionOf(this.#facts) };
+  #frame(type: string, object: Buffer): Buffer {
+    if (this.binary) return watchFrame(type, object);
+    return Buffer.concat([Buffer.from(`{"type":"${type}","object":`), object, Buffer.from("}\n")]);
   }
 }
 
@@ -74,7 +92,7 @@ function initialRow(metadata: object, view: View): string {
   });
 }
 
-/** Writes a watch as a stream of JSON lines. */
+/** Writes a watch as a stream of frames. */
 export function httpSink(response: Outgoing, encoder: WatchEncoder, fanOut: FanOut): WatchSink {
   const target: FanOutTarget = {
     write: (bytes) => {
@@ -87,7 +105,7 @@ export function httpSink(response: Outgoing, encoder: WatchEncoder, fanOut: FanO
     open: () => {
       if (response.destroyed) return;
       response.statusCode = 200;
-      response.setHeader("content-type", "application/json");
+      response.setHeader("content-type", encoder.contentType);
       response.setHeader("cache-control", "no-cache, private");
       startStream(response);
     },
@@ -105,7 +123,10 @@ export function httpSink(response: Outgoing, encoder: WatchEncoder, fanOut: FanO
 /** Sends a watch over a WebSocket, a message an event. */
 export function webSocketSink(socket: WatchSocket, encoder: WatchEncoder): WatchSink {
   const send = (frames: readonly Buffer[]) => {
-    for (const frame of frames) socket.send(frame.toString("utf8").trimEnd());
+    // Messages have a length of their own.
+    const message = (frame: Buffer) =>
+      encoder.binary ? frame.subarray(frameHeaderBytes) : frame.toString("utf8").trimEnd();
+    for (const frame of frames) socket.send(message(frame));
     if (socket.buffered() > maxBufferedBytes) socket.close();
   };
   return {

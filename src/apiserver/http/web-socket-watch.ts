@@ -2,9 +2,9 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 
-/** A watch's connection when a browser asks for it: one text message an event. */
+/** A watch's connection when a browser asks for it: one message an event, text or binary. */
 export interface WatchSocket {
-  send(line: string): void;
+  send(message: string | Buffer): void;
   close(): void;
   onClose(listener: () => void): void;
   /** Bytes that the client has not taken yet. */
@@ -24,7 +24,7 @@ export function acceptWatchSocket(request: IncomingMessage, socket: Duplex, head
     server.handleUpgrade(request, socket, head, (connection) => {
       connection.on("error", () => connection.terminate());
       resolve({
-        send: (line) => connection.send(line),
+        send: (message) => connection.send(message),
         close: () => connection.close(1000),
         onClose: (listener) => connection.once("close", listener),
         buffered: () => connection.bufferedAmount,

@@ -1,6 +1,7 @@
 import type { ResourceFacts } from "../../api/resource.ts";
 import type { KubeObject } from "../../machinery/object.ts";
 import type { Entry } from "../../store/store.ts";
+import { encodeMessage } from "../protobuf/encode-message.ts";
 import { encodeObject, fromStored, headOf, storageOf } from "./codec.ts";
 
 /** Beginnings of encoded objects, by the facts they are made from. */
@@ -24,6 +25,7 @@ export class CachedObject {
   readonly object: KubeObject;
   /** What follows `"metadata":{` in the object's JSON, without a resourceVersion. */
   #fragment: Buffer | undefined;
+  #protobuf: Buffer | undefined;
 
   constructor(facts: ResourceFacts, key: string, revision: number, object: KubeObject, fragment?: Buffer) {
     this.facts = facts;
@@ -74,6 +76,12 @@ export class CachedObject {
   /** What stands before the fragment in a list, whose items carry no kind. */
   get listPrefix(): string {
     return `{"metadata":{"resourceVersion":"${this.revision}",`;
+  }
+
+  /** The object as a message of Kubernetes' protobuf, without envelope; made at first use, for built-in kinds only. */
+  protobuf(): Buffer {
+    this.#protobuf ??= encodeMessage(this.facts.schema, this.object);
+    return this.#protobuf;
   }
 
   /** The object's JSON. */

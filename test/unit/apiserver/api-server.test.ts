@@ -106,9 +106,9 @@ describe("the API server", () => {
       assert.equal((await api.post(maps, "{", {})).code, 400);
       assert.equal((await api.post(maps, "[]", {})).code, 400);
       assert.equal((await api.post(maps, "x", { type: "text/plain" })).code, 415);
-      const protobuf = await api.get(maps, { accept: "application/vnd.kubernetes.protobuf" });
-      assert.equal(protobuf.code, 406);
-      const both = await api.get(maps, { accept: "application/vnd.kubernetes.protobuf,application/json" });
+      const unknown = await api.get(maps, { accept: "text/html" });
+      assert.equal(unknown.code, 406);
+      const both = await api.get(maps, { accept: "text/html,application/json" });
       assert.equal(both.code, 200);
     });
 

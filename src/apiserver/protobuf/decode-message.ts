@@ -1,6 +1,6 @@
 /** Kubernetes' protobuf to wire JSON in canonical form: what Go's encoder leaves out is left out here, too. */
-import { maxJsonDepth, parseJson, setKey } from "../../../machinery/json.ts";
-import type { Schema } from "../../../machinery/schema.ts";
+import { maxJsonDepth, parseJson, setKey } from "../../machinery/json.ts";
+import type { Schema } from "../../machinery/schema.ts";
 import {
   type FieldTable,
   jsonSchemaTable,

@@ -2,8 +2,8 @@
  * What a schema looks like in Kubernetes' protobuf: its fields in the order of their numbers, with all that encoding and
  * decoding have to know of each. Made once a schema. Source: the generated.proto files of k8s.io/api.
  */
-import { builtInSchema } from "../../../api/schemas.ts";
-import type { Field, Schema } from "../../../machinery/schema.ts";
+import { builtInSchema } from "../../api/schemas.ts";
+import type { Field, Schema } from "../../machinery/schema.ts";
 
 /** How a value is written. */
 export const wire = {

@@ -3,9 +3,9 @@
  * key, zero values of everything that is no pointer. Written from the end to the beginning, as they do it, so that
  * each length is known when its turn comes.
  */
-import { stringifyJson } from "../../../machinery/json.ts";
-import type { Schema } from "../../../machinery/schema.ts";
-import { parseTime } from "../../../machinery/time-text.ts";
+import { stringifyJson } from "../../machinery/json.ts";
+import type { Schema } from "../../machinery/schema.ts";
+import { parseTime } from "../../machinery/time-text.ts";
 import {
   type FieldTable,
   jsonSchemaTable,
