@@ -9,7 +9,8 @@ import { evictAtMs } from "./taint-eviction-plan.ts";
 
 /** Deletes pods from nodes with NoExecute taints that they do not tolerate, or no longer. */
 export const taintEvictionController: ControllerFactory = {
-  name: "taint-eviction-controller",
+  // In Kubernetes, too, it acts as the controller that it was once a part of.
+  name: "node-controller",
   create({ client, clock, informers, events }) {
     const nodeInformer = informers.of(nodes);
     const podInformer = informers.of(pods);
