@@ -11,8 +11,9 @@ interface Crash {
   reportedFor?: string;
 }
 
+// One that the runtime could not start has an end and no start.
 const ranLong = (last: ObservedContainer | undefined): boolean =>
-  last !== undefined && last.finishedAtMs - last.startedAtMs > resetMs;
+  last !== undefined && last.startedAtMs > 0 && last.finishedAtMs - last.startedAtMs > resetMs;
 
 /** How long the containers of one pod wait before each restart: 10 s, doubled each time, at most 5 min. */
 export class CrashBackoff {

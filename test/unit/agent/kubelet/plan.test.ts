@@ -222,3 +222,18 @@ test("of ended containers the newest two of each name are kept", () => {
     [1, 0],
   );
 });
+
+test("one that was killed waits until its sandbox had time to show its own end; one that ran out of memory does not", () => {
+  const planned = (reason: string, nowMs: number) => {
+    const killed = seen("main", { state: "exited", exitCode: 137, reason, finishedAtMs: 3000 });
+    const { actions, nextAtMs, backingOff } = plan(
+      pod(),
+      { sandboxes: [sandbox()], containers: [killed] },
+      { ...calm, nowMs },
+    );
+    return [actions.length, nextAtMs, backingOff.size];
+  };
+  assert.deepEqual(planned("Error", 3500), [0, 4000, 0]);
+  assert.deepEqual(planned("Error", 4000), [1, Number.POSITIVE_INFINITY, 0]);
+  assert.deepEqual(planned("OOMKilled", 3500), [1, Number.POSITIVE_INFINITY, 0]);
+});
