@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { ConfigurationError } from "../../../src/machinery/configuration-error.ts";
 import { readFlags } from "../../../src/commands/flag-values.ts";
 import { agentFlags, serverFlags } from "../../../src/commands/flags.ts";
 import { serverOptionsFrom } from "../../../src/commands/server-options.ts";
+import { ConfigurationError } from "../../../src/machinery/configuration-error.ts";
 import { temporaryDirectory } from "../../support/temporary-directory.ts";
 
 const read = (args: string[], environment: Record<string, string> = {}, warnings: string[] = []) =>
