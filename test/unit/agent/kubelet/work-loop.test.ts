@@ -4,7 +4,7 @@ import { WorkLoop } from "../../../../src/agent/kubelet/work-loop.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 
 /** A loop whose steps do what `step` does; `at` holds when each began, in seconds after the start. */
-function rig(step: (signal: AbortSignal, count: number) => Promise<number>) {
+function rig(step: (signal: AbortSignal, count: number, nowMs: number) => Promise<number>) {
   const clock = new FakeClock();
   const begunMs = clock.now();
   const at: number[] = [];
@@ -12,7 +12,7 @@ function rig(step: (signal: AbortSignal, count: number) => Promise<number>) {
   const loop = new WorkLoop({
     step: (signal) => {
       at.push((clock.now() - begunMs) / 1000);
-      return step(signal, at.length);
+      return step(signal, at.length, clock.now());
     },
     onFailure: ({ message }, retryInMs) => failures.push([message, retryInMs / 1000]),
     clock,
@@ -23,7 +23,7 @@ function rig(step: (signal: AbortSignal, count: number) => Promise<number>) {
 const never = async () => Number.POSITIVE_INFINITY;
 
 test("a step runs at once, when due, and when woken; else nothing happens", async (t) => {
-  const { clock, loop, at } = rig(async (_, count) => (count === 1 ? clock.now() + 5000 : Number.POSITIVE_INFINITY));
+  const { clock, loop, at } = rig(async (_, count, nowMs) => (count === 1 ? nowMs + 5000 : Number.POSITIVE_INFINITY));
   t.after(() => loop.stop());
   await clock.advance(100_000);
   assert.deepEqual(at, [0, 5]);
