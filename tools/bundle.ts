@@ -58,6 +58,16 @@ const lazyCommonJs: Plugin = {
   },
 };
 
+/** fastify's compilers of JSON schemas, two thirds of it: no route of ours has a schema, and it is told so. */
+const lightFastify: Plugin = {
+  name: "light-fastify",
+  setup(build) {
+    build.onLoad({ filter: /@fastify[/\\](ajv-compiler|fast-json-stringify-compiler)[/\\]\w+\.js$/ }, () => ({
+      contents: `module.exports = () => { throw new Error("compilers of JSON schemas are not built in"); };`,
+    }));
+  },
+};
+
 /**
  * Importing `node:http` makes Node evaluate all that it exports, and three of them load undici: 30 ms and 2 MB. `require`
  * evaluates only what is used.
@@ -123,7 +133,7 @@ export async function bundle(): Promise<void> {
     // Names of classes are part of what is logged and compared.
     keepNames: true,
     legalComments: "none",
-    plugins: [sqliteAddon, lightDocker, httpWithoutUndici, lazyCommonJs],
+    plugins: [sqliteAddon, lightDocker, lightFastify, httpWithoutUndici, lazyCommonJs],
     banner: {
       js: 'import { createRequire as k3tsCreateRequire } from "node:module"; const require = k3tsCreateRequire(import.meta.url);',
     },
