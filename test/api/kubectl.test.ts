@@ -65,7 +65,14 @@ describe("apply", () => {
     const first = await server.kubectl(["apply", "--server-side", "-f", everyKind]);
     assert.deepEqual(verdicts(first), new Set(["serverside-applied"]));
     const versions = () =>
-      server.kubectl(["get", "job,pvc,deploy,svc,pod", "-n", "every", "-o", "jsonpath={..resourceVersion}"]);
+      server.kubectl([
+        "get",
+        "job,pvc,deploy,svc,pod",
+        "-n",
+        "every",
+        "-o",
+        "jsonpath={.items[*].metadata.resourceVersion}",
+      ]);
     const settled = await versions();
     await server.kubectl(["apply", "--server-side", "-f", everyKind]);
     assert.equal(await versions(), settled);
@@ -473,9 +480,9 @@ describe("delete", () => {
     const inNamespace = ["-n", "cascades"];
     for (const name of ["a", "b"]) await server.kubectl(["create", "configmap", name, ...inNamespace]);
     await server.kubectl(["label", "configmap", "a", "gone=soon", ...inNamespace]);
-    assert.equal(
+    assert.match(
       await server.kubectl(["delete", "configmap", "-l", "gone=soon", ...inNamespace]),
-      'configmap "a" deleted from cascades namespace\n',
+      /^configmap "a" deleted/,
     );
     assert.match(await refusal(["delete", "configmap", "a", ...inNamespace]), /configmaps "a" not found/);
     assert.equal(await server.kubectl(["delete", "configmap", "a", "--ignore-not-found", ...inNamespace]), "");
