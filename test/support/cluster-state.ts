@@ -72,9 +72,15 @@ export async function runningTasks(cluster: TestCluster, node: string): Promise<
     .sort();
 }
 
-/** The process of k3ts itself in a node's container, not its supervisor. */
-export async function programOf(cluster: TestCluster, node: string): Promise<number> {
-  return Number(await cluster.exec(node, ["pgrep", "-o", "-f", "^node .*/k3ts.mjs"]));
+/** `ps` of the image cuts lines. */
+const commandLines = `for p in /proc/[0-9]*; do echo "\${p#/proc/} $(tr '\\0' ' ' < $p/cmdline)"; done`;
+
+/** The first process of a node's container whose command line fits: k3ts itself, not its supervisor, or containerd. */
+export async function processOf(cluster: TestCluster, node: string, program: "k3ts" | "containerd"): Promise<number> {
+  const pattern = program === "k3ts" ? /^\s*(\d+) node .*\/k3ts\.mjs (?:server|agent)/m : /^\s*(\d+) containerd -c /m;
+  const found = pattern.exec(await cluster.exec(node, ["sh", "-c", commandLines]))?.[1];
+  if (found === undefined) throw new Error(`${program} does not run on ${node}`);
+  return Number(found);
 }
 
 export async function podsOf(cluster: TestCluster, label: string): Promise<Pod[]> {
