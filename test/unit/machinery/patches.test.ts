@@ -189,8 +189,7 @@ test("directives delete, replace and retain", () => {
   assert.throws(() => patched(document, { spec: { $patch: "frob" } }), { code: 400 });
   assert.throws(
     () => patched(document, { spec: { containers: [{ image: "x" }] } }),
-    (error: { details?: { causes?: { message?: string }[] } }) =>
-      /does not contain declared merge key: name/.test(error.details?.causes?.[0]?.message ?? ""),
+    /does not contain declared merge key: name/,
   );
 });
 
