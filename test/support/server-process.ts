@@ -23,6 +23,9 @@ const startTimeoutMs = 60_000;
 export interface ServerProcessOptions {
   /** Flags of `k3ts server` beyond those that give it its place. */
   args?: readonly string[];
+  /** Where an earlier one left its data, with the port in `port`; this one removes it when it stops. */
+  directory?: string;
+  port?: number;
 }
 
 type Options = Omit<ToolOptions, "kubeconfig">;
@@ -44,6 +47,8 @@ export interface ServerProcess {
   helm(args: readonly string[], options?: Options): Promise<string>;
   /** What the server logged so far. */
   log(): string;
+  /** Kills the server with SIGKILL and leaves its data, for the next one. */
+  kill(): Promise<void>;
   /** Ends the server and removes its data. Throws when it did not end in order. */
   stop(): Promise<void>;
 }
@@ -53,9 +58,9 @@ export interface ServerProcess {
  * that is interrupted ends the server, too. Throws with the server's log when it does not come up.
  */
 export async function startServerProcess(options: ServerProcessOptions = {}): Promise<ServerProcess> {
-  const directory = mkdtempSync(join(tmpdir(), "k3ts-api-"));
+  const directory = options.directory ?? mkdtempSync(join(tmpdir(), "k3ts-api-"));
   const kubeconfig = join(directory, "kubeconfig.yaml");
-  const port = await freePort("127.0.0.1");
+  const port = options.port ?? (await freePort("127.0.0.1"));
   const place = ["--data-dir", join(directory, "data"), "--write-kubeconfig", kubeconfig];
   const network = ["--bind-address", "127.0.0.1", "--https-listen-port", String(port)];
   const child = spawn(
@@ -112,6 +117,11 @@ export async function startServerProcess(options: ServerProcessOptions = {}): Pr
     startKubectl: (args, more) => startKubectl(args, { ...more, kubeconfig }),
     helm: (args, more) => helm(args, { ...more, kubeconfig }),
     log: () => log,
+    kill: async () => {
+      child.kill("SIGKILL");
+      await ended;
+      process.off("exit", killNow);
+    },
     stop,
   };
 }
