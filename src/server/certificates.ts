@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { dirname, join } from "node:path";
 import { writeFileAtomic } from "../agent/host/files.ts";
-import { ioClock } from "../machinery/clock.ts";
+import { type Clock, ioClock } from "../machinery/clock.ts";
 import { type SignRequest, signCertificates } from "./signer.ts";
 
 /**
@@ -126,9 +126,10 @@ function normalizedName(name: string): string {
 export async function prepareCertificates(
   directory: string,
   servingNames: readonly string[],
+  clock: Clock = ioClock,
 ): Promise<ServerCertificates> {
   mkdirSync(join(directory, "temporary-certs"), { recursive: true, mode: 0o700 });
-  const nowMs = ioClock.now();
+  const nowMs = clock.now();
   const batch: SignRequest[] = [];
   const writes: { id: string; path: string; chain?: () => string }[] = [];
   const read = (file: string) => {

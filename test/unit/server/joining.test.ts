@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -185,6 +185,42 @@ describe("prepareCertificates", () => {
     assert.equal(more.serving.key, first.serving.key);
     assert.equal(more.admin.certificate, first.admin.certificate);
     assert.ok(new X509Certificate(more.serving.certificate).checkIP("10.9.8.7"));
+  });
+
+  it("follows the server's addresses: the one of today is in, the one of yesterday is not", async (test) => {
+    const directory = temporaryDirectory(test);
+    await prepareCertificates(directory, ["localhost", "10.0.0.2"]);
+    const next = await prepareCertificates(directory, ["localhost", "10.0.0.3"]);
+    const serving = new X509Certificate(next.serving.certificate);
+    assert.ok(serving.checkIP("10.0.0.3"));
+    assert.equal(serving.checkIP("10.0.0.2"), undefined);
+  });
+
+  it("renews all leaves of a server that was off for a year, with their keys, under the same authorities", async (test) => {
+    const directory = temporaryDirectory(test);
+    const dayMs = 24 * 60 * 60 * 1000;
+    const clock = new FakeClock();
+    const files = () =>
+      new Map(
+        readdirSync(directory)
+          .filter((name) => name.endsWith(".crt") || name.endsWith(".key"))
+          .map((name) => [name, readFileSync(join(directory, name), "utf8")]),
+      );
+    await prepareCertificates(directory, ["localhost"], clock);
+    const made = files();
+    await clock.advance(200 * dayMs);
+    await prepareCertificates(directory, ["localhost"], clock);
+    assert.deepEqual(files(), made, "with more than 120 days left nothing is renewed");
+
+    await clock.advance(200 * dayMs);
+    const later = await prepareCertificates(directory, ["localhost"], clock);
+    const renewed = [...files()].filter(([name, text]) => made.get(name) !== text).map(([name]) => name);
+    const leaves = [...made.keys()].filter((name) => /^(client|serving)-(?!ca).*\.crt$/.test(name));
+    assert.deepEqual(renewed.sort(), leaves.sort());
+    for (const { certificate } of [later.serving, later.admin, later.apiserver, later.authProxy]) {
+      assert.ok(Date.parse(new X509Certificate(certificate).validTo) > clock.now() + 300 * dayMs);
+    }
+    assert.ok(new X509Certificate(later.serving.certificate).checkIssued(new X509Certificate(later.serverCaBundle)));
   });
 });
 
