@@ -36,14 +36,21 @@ export const defaultKubeconfigPath = "/etc/rancher/k3s/k3s.yaml";
 /**
  * Writes it to `path`; when that is not the default place, a link stands there.
  * @param mode permission bits, default 0600
+ * @returns why there is no link, when the user may not make one
  */
-export function writeKubeconfig(path: string, text: string, mode = 0o600): void {
+export function writeKubeconfig(path: string, text: string, mode = 0o600): Error | undefined {
   writeFileAtomic(path, text, mode);
   chmodSync(path, mode);
-  if (path === defaultKubeconfigPath) return;
-  mkdirSync(dirname(defaultKubeconfigPath), { recursive: true });
-  if (existsSync(defaultKubeconfigPath) || isLink(defaultKubeconfigPath)) rmSync(defaultKubeconfigPath);
-  symlinkSync(path, defaultKubeconfigPath);
+  if (path === defaultKubeconfigPath) return undefined;
+  try {
+    mkdirSync(dirname(defaultKubeconfigPath), { recursive: true });
+    if (existsSync(defaultKubeconfigPath) || isLink(defaultKubeconfigPath)) rmSync(defaultKubeconfigPath);
+    symlinkSync(path, defaultKubeconfigPath);
+    return undefined;
+  } catch (error) {
+    // Who names another place can do without the default one: a server without a node needs no root.
+    return error as Error;
+  }
 }
 
 function isLink(path: string): boolean {

@@ -318,13 +318,14 @@ function publishKubeconfigs(
 ): void {
   const host = options.bindAddress === "0.0.0.0" ? "127.0.0.1" : options.bindAddress;
   const url = `https://${host}:${options.httpsPort}`;
-  writeKubeconfig(
+  const unlinked = writeKubeconfig(
     options.kubeconfigPath,
     renderKubeconfig(url, certificates.serverCaBundle, certificates.admin),
     options.kubeconfigMode,
   );
   logger.info(`Wrote kubeconfig ${options.kubeconfigPath}`);
-  if (options.kubeconfigPath !== defaultKubeconfigPath) logger.info(`Linked ${defaultKubeconfigPath} to it`);
+  if (unlinked) logger.warn({ err: unlinked }, `Linking ${defaultKubeconfigPath} to it failed`);
+  else if (options.kubeconfigPath !== defaultKubeconfigPath) logger.info(`Linked ${defaultKubeconfigPath} to it`);
   logger.info("Run: k3s kubectl");
   const tls = (file: string) => join(directory, "tls", file);
   for (const name of ["admin", "supervisor", "controller", "scheduler"]) {
