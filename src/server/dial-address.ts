@@ -16,6 +16,7 @@ export function dialAddress(target: string, clock: Clock, signal?: AbortSignal):
     const socket = connect({ host, port: Number(target.slice(colon + 1)) });
     const timer = clock.after(timeoutMs, () => socket.destroy(new Error("i/o timeout")));
     const onAbort = () => socket.destroy(new Error("context canceled"));
+    if (signal?.aborted) onAbort();
     signal?.addEventListener("abort", onAbort, { once: true });
     const settle = () => {
       timer.cancel();

@@ -438,6 +438,62 @@ describe("create", () => {
   });
 });
 
+describe("custom resources", () => {
+  const schema = {
+    type: "object",
+    properties: {
+      spec: { type: "object", properties: { replicas: { type: "integer", minimum: 0 } } },
+      status: { type: "object", properties: { phase: { type: "string", enum: ["A", "B"] } } },
+    },
+  };
+  const scale = { specReplicasPath: ".spec.replicas", statusReplicasPath: ".status.replicas" };
+  const version = { name: "v1", served: true, storage: true, schema: { openAPIV3Schema: schema } };
+  const definition = {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: "gears.tests.example.com" },
+    spec: {
+      group: "tests.example.com",
+      scope: "Namespaced",
+      names: { kind: "Gear", plural: "gears" },
+      versions: [{ ...version, subresources: { status: {}, scale } }],
+    },
+  };
+  const gear = JSON.stringify({
+    apiVersion: "tests.example.com/v1",
+    kind: "Gear",
+    metadata: { name: "g" },
+    spec: { replicas: 2 },
+  });
+  const merge = (...args: string[]) => ["patch", "gear", "g", "--type=merge", ...args];
+
+  test("are applied, scaled, checked by their schema and gone with their definition", async () => {
+    await server.kubectl(["create", "-f", "-"], { input: JSON.stringify(definition) });
+    await server.kubectl(["wait", "--for=condition=Established", "crd/gears.tests.example.com", "--timeout=20s"]);
+    await server.kubectl(["apply", "-f", "-"], { input: gear });
+    assert.match(await server.kubectl(["apply", "-f", "-"], { input: gear }), /unchanged/);
+    assert.match(await server.kubectl(["apply", "--server-side", "-f", "-"], { input: gear }), /serverside-applied/);
+    await server.kubectl(["scale", "gear", "g", "--replicas=3"]);
+    assert.match(
+      await refusal(merge("-p", '{"spec":{"replicas":-3}}')),
+      /^The Gear "g" is invalid: spec\.replicas: Invalid value: -3: spec\.replicas in body should be greater than or equal to 0$/,
+    );
+    assert.match(
+      await refusal(merge("--subresource=status", "-p", '{"status":{"phase":"C"}}')),
+      /status\.phase: Unsupported value: "C": supported values: "A", "B"$/,
+    );
+    const status = { metadata: { labels: { x: "y" } }, spec: { replicas: 9 }, status: { phase: "A" } };
+    await server.kubectl(merge("--subresource=status", "-p", JSON.stringify(status)));
+    const shown = ["get", "gear", "g", "-o", "jsonpath={.spec.replicas} {.status.phase} {.metadata.labels}"];
+    assert.equal((await server.kubectl(shown)).trim(), "3 A");
+    assert.match(await refusal(["patch", "gear", "g", "-p", "{}"]), /strategic-merge-patch\+json is not supported by/);
+    await server.kubectl(["delete", "crd", "gears.tests.example.com", "--timeout=20s"]);
+    await eventually(async () =>
+      assert.match(await refusal(["get", "gears"]), /could not find|doesn't have a resource/),
+    );
+  });
+});
+
 describe("delete", () => {
   const owned = async (name: string) => {
     const inNamespace = ["-n", "cascades"];

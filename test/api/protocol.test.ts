@@ -1,6 +1,8 @@
 /** The API on the wire: what clients without kubectl rely on. Authority: Kubernetes' API concepts page and API conventions. */
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { request } from "node:https";
+import { networkInterfaces } from "node:os";
 import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { type RawReply, type RawRequest, rawRequest } from "../support/raw-request.ts";
@@ -523,6 +525,48 @@ describe("what it serves", () => {
       "MethodNotAllowed",
       /is not supported on resources of kind "configmaps"$/,
     );
+  });
+});
+
+describe("proxies", () => {
+  test("services and pods are reached through the API, but not what only the server can reach", async (t) => {
+    const backend = createServer((incoming, reply) => {
+      reply.setHeader("x-seen", String(incoming.headers["authorization"]));
+      reply.end(`${incoming.method} ${incoming.url}`);
+    });
+    const own = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    const ip = own.find(({ family, internal }) => family === "IPv4" && !internal)!.address;
+    await new Promise<void>((resolve) => backend.listen(0, ip, resolve));
+    t.after(() => backend.close());
+    const { port } = backend.address() as { port: number };
+    await namespace("proxies");
+    const path = "/api/v1/namespaces/proxies";
+    const slices = "/apis/discovery.k8s.io/v1/namespaces/proxies/endpointslices";
+    await post(`${path}/services`, { metadata: { name: "web" }, spec: { ports: [{ name: "http", port: 80 }] } });
+    refused(
+      await send(`${path}/services/web:http/proxy/`),
+      503,
+      "ServiceUnavailable",
+      'no endpoints available for service "web"',
+    );
+    const labels = { "kubernetes.io/service-name": "web" };
+    const slice = { addressType: "IPv4", ports: [{ name: "http", port }], endpoints: [{ addresses: [ip] }] };
+    assert.equal((await post(slices, { metadata: { name: "web", labels }, ...slice })).code, 201);
+    const reply = await send(`${path}/services/web:http/proxy/a/b?c=d`, {
+      headers: { "impersonate-group": "system:masters", "impersonate-user": "x" },
+    });
+    assert.deepEqual([reply.code, reply.text, reply.headers["x-seen"]], [200, "GET /a/b?c=d", "undefined"]);
+
+    const pod = { metadata: { name: "p" }, spec: { nodeName: "n", containers: [{ name: "c", image: "i" }] } };
+    await post(`${path}/serviceaccounts`, { metadata: { name: "default" } });
+    assert.equal((await post(`${path}/pods`, pod)).code, 201);
+    const headers = { "content-type": "application/merge-patch+json" };
+    const address = (podIP: string) =>
+      send(`${path}/pods/p/status`, { method: "PATCH", headers, body: { status: { podIP, podIPs: [{ ip: podIP }] } } });
+    await address(ip);
+    assert.equal((await send(`${path}/pods/p:${port}/proxy/x`)).text, "GET /x");
+    await address("127.0.0.1");
+    refused(await send(`${path}/pods/p:${port}/proxy/x`), 400, "BadRequest", "address not allowed");
   });
 });
 
