@@ -1,5 +1,4 @@
 import { type Pod, pods } from "../../api/generated/core-v1.ts";
-import { deepEqual } from "../../machinery/equality.ts";
 import { StatusError } from "../../machinery/status.ts";
 import { ContainerFiles } from "./container-files.ts";
 import { type StartAction, startContainer } from "./container-start.ts";
@@ -51,6 +50,8 @@ export class PodWorker {
       rootDir: context.rootDir,
       objects: context.objects,
       clock: context.ioClock,
+      onChange: () => this.wake(),
+      onRefreshFailure: ({ message }) => this.#event("Warning", "FailedMount", message),
     });
     this.#files = new ContainerFiles(this.uid, context);
     this.#messages = new TerminationMessages(this.#files);
@@ -88,9 +89,6 @@ export class PodWorker {
   update(pod: Pod): void {
     const before = this.#pod;
     this.#pod = pod;
-    const { labels, annotations } = pod.metadata;
-    if (!deepEqual(labels, before.metadata.labels) || !deepEqual(annotations, before.metadata.annotations))
-      this.#volumes.invalidate();
     const grace = pod.metadata.deletionGracePeriodSeconds ?? Number.POSITIVE_INFINITY;
     const graceBefore = before.metadata.deletionGracePeriodSeconds ?? Number.POSITIVE_INFINITY;
     if ((pod.metadata.deletionTimestamp && !before.metadata.deletionTimestamp) || grace < graceBefore)
@@ -140,6 +138,7 @@ export class PodWorker {
   /** Stops working on the pod; its containers stay. */
   stop(): void {
     this.#probers.stopAll();
+    this.#volumes.close();
     this.#loop.stop();
   }
 

@@ -14,6 +14,7 @@ import type { Client } from "../../client/client.ts";
 import type { Clock } from "../../machinery/clock.ts";
 import type { KubeObject, ResourceType } from "../../machinery/object.ts";
 import { StatusError } from "../../machinery/status.ts";
+import { type ChangeListener, ObjectChanges } from "./object-changes.ts";
 
 export interface ServiceAccountToken {
   readonly token: string;
@@ -27,11 +28,22 @@ const shareForMs = 1000;
 export class ReferencedObjects {
   readonly #client: Client;
   readonly #clock: Clock;
+  readonly #changes: ObjectChanges;
   readonly #shared = new Map<string, Promise<unknown>>();
 
   constructor(client: Client, clock: Clock) {
     this.#client = client;
     this.#clock = clock;
+    this.#changes = new ObjectChanges(client, clock);
+  }
+
+  /** Calls back with an object's version, now and when it changes. Returns how to end that. */
+  follow(type: ResourceType, namespace: string, name: string, listener: ChangeListener): () => void {
+    return this.#changes.follow(type, namespace, name, (version) => {
+      // What was fetched before is outdated.
+      this.#shared.delete(`${type.resource}/${namespace}/${name}`);
+      listener(version);
+    });
   }
 
   /** `undefined` when there is no such ConfigMap. */
@@ -111,7 +123,9 @@ export class ReferencedObjects {
     if (known) return known as Promise<T>;
     const promise = fetch();
     this.#shared.set(key, promise);
-    this.#clock.after(shareForMs, () => this.#shared.delete(key));
+    this.#clock.after(shareForMs, () => {
+      if (this.#shared.get(key) === promise) this.#shared.delete(key);
+    });
     return promise;
   }
 }
