@@ -2,7 +2,7 @@ import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { dirname, join } from "node:path";
-import { writeFileAtomic } from "../agent/host/files.ts";
+import { replaceFile } from "../agent/host/files.ts";
 import { type Clock, ioClock } from "../machinery/clock.ts";
 import { type SignRequest, signCertificates } from "./signer.ts";
 
@@ -131,7 +131,8 @@ export async function prepareCertificates(
   mkdirSync(join(directory, "temporary-certs"), { recursive: true, mode: 0o700 });
   const nowMs = clock.now();
   const batch: SignRequest[] = [];
-  const writes: { id: string; path: string; chain?: () => string }[] = [];
+  const writes: { path: string; ca?: string }[] = [];
+  const keys: Promise<void>[] = [];
   const read = (file: string) => {
     const path = join(directory, file);
     return existsSync(path) ? readFileSync(path, "utf8") : undefined;
@@ -140,7 +141,7 @@ export async function prepareCertificates(
     const existing = read(`${file}.key`);
     if (existing !== undefined) return existing;
     const key = generateKey();
-    writeFileAtomic(join(directory, `${file}.key`), key, 0o600);
+    keys.push(replaceFile(join(directory, `${file}.key`), key, 0o600));
     return key;
   };
 
@@ -162,7 +163,7 @@ export async function prepareCertificates(
       notAfterMs: nowMs + caLifetimeMs,
       key,
     });
-    writes.push({ id: name, path: join(directory, `${name}.crt`) });
+    writes.push({ path: join(directory, `${name}.crt`) });
   }
 
   const leaves: readonly LeafSpec[] = [
@@ -190,20 +191,18 @@ export async function prepareCertificates(
       key: keyOf(spec.file),
       issuer: { certificate: ca.fresh ? `batch:${spec.ca}` : ca.certificate, key: ca.key },
     });
-    writes.push({
-      id: spec.file,
-      path: join(directory, `${spec.file}.crt`),
-      chain: () => readFileSync(join(directory, `${spec.ca}.crt`), "utf8"),
-    });
+    writes.push({ path: join(directory, `${spec.file}.crt`), ca: spec.ca });
   }
-  if (batch.length > 0) {
-    const pems = await signCertificates(batch);
-    // CAs stand first in the batch, so their files exist when a leaf's chain is read.
-    for (const [index, write] of writes.entries()) {
-      writeFileAtomic(write.path, pems[index]! + (write.chain?.() ?? ""), 0o600);
-    }
-  }
-  if (read("service.key") === undefined) writeFileAtomic(join(directory, "service.key"), generateKey(), 0o600);
+  const serviceAccountKey = keyOf("service");
+  // A key without its certificate gets a new one; a certificate without its key would be lost: keys are kept first.
+  const [pems] = await Promise.all([batch.length > 0 ? signCertificates(batch) : [], ...keys]);
+  const made = new Map(batch.map(({ id }, index) => [id, pems[index]!]));
+  await Promise.all(
+    writes.map(({ path, ca }, index) => {
+      const chain = ca === undefined ? "" : (made.get(ca) ?? cas.get(ca)!.certificate);
+      return replaceFile(path, pems[index]! + chain, 0o600);
+    }),
+  );
 
   const pair = (file: string): KeyPair => ({ certificate: read(`${file}.crt`)!, key: read(`${file}.key`)! });
   return {
@@ -215,7 +214,7 @@ export async function prepareCertificates(
     admin: pair("client-admin"),
     apiserver: pair("client-kube-apiserver"),
     authProxy: pair("client-auth-proxy"),
-    serviceAccountKey: read("service.key")!,
+    serviceAccountKey,
   };
 }
 

@@ -4,7 +4,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import type { Clock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
-import { writeFileAtomic } from "../host/files.ts";
+import { replaceFile } from "../host/files.ts";
 import { certificateRequest } from "./certificate-request.ts";
 import type { NodeIdentity } from "./node-identity.ts";
 import { type Supervisor, SupervisorError } from "./supervisor-client.ts";
@@ -43,8 +43,10 @@ export async function obtainNodeCertificates(
   const [clientCa, serverCa] = (
     await Promise.all([supervisor.get("/v1-k3s/client-ca.crt"), supervisor.get("/v1-k3s/server-ca.crt")])
   ).map((body) => body.toString("utf8")) as [string, string];
-  writeFileAtomic(join(directory, "client-ca.crt"), clientCa, 0o600);
-  writeFileAtomic(join(directory, "server-ca.crt"), serverCa, 0o600);
+  const authorities = Promise.all([
+    replaceFile(join(directory, "client-ca.crt"), clientCa, 0o600),
+    replaceFile(join(directory, "server-ca.crt"), serverCa, 0o600),
+  ]);
 
   const nodeHeaders = {
     "k3s-node-name": node.name,
@@ -76,8 +78,8 @@ export async function obtainNodeCertificates(
         throw error;
       });
     const certificate = reply.toString("utf8");
-    writeFileAtomic(keyPath, key, 0o600);
-    writeFileAtomic(certificatePath, certificate, 0o600);
+    await replaceFile(keyPath, key, 0o600);
+    await replaceFile(certificatePath, certificate, 0o600);
     return { certificate, key };
   };
   const [client, serving, kubeProxy, controller] = await Promise.all([
@@ -85,6 +87,7 @@ export async function obtainNodeCertificates(
     obtain("serving-kubelet", serverCa, [node.name, "127.0.0.1", ...nodeIps], nodeHeaders),
     obtain("client-kube-proxy", clientCa, [], {}),
     obtain("client-k3s-controller", clientCa, [], {}),
+    authorities,
   ]);
   return { client, serving, kubeProxy, controller, clientCa, serverCa };
 }
