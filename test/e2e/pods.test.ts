@@ -359,7 +359,7 @@ spec: { selector: { app: probed }, ports: [{ port: 80 }] }
   test("security settings hold: user, read-only root, capabilities, host namespaces, sysctls", async () => {
     await apply(`${scriptPod(
       "secured",
-      "id -u; touch /file || echo kept; grep CapEff /proc/self/status; chown 1 /tmp 2>&1 || echo no-chown",
+      "id -u; touch /file 2>&1 || echo kept; grep CapEff /proc/self/status; chown 1 /tmp 2>&1 || echo no-chown",
       {
         container: `
       securityContext:
