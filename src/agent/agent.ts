@@ -3,6 +3,7 @@ import { createHttpsClient } from "../client/https-client.ts";
 import { clusterClock, ioClock } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
 import { connectTunnel } from "../tunnel/tunnel-client.ts";
+import { addressChange } from "./address-change.ts";
 import type { AgentOptions, NodeOptions } from "./agent-options.ts";
 import { type ClusterConfig, fetchClusterConfig } from "./bootstrap/cluster-config.ts";
 import { obtainNodeCertificates } from "./bootstrap/node-certificates.ts";
@@ -23,6 +24,8 @@ import { followServices } from "./proxy/service-informers.ts";
 
 export interface Agent {
   readonly nodeName: string;
+  /** Resolves when the node has to start again, with the reason. */
+  readonly failed: Promise<Error>;
   /** Ends the node's program in order; containers keep running. */
   stop(): Promise<void>;
 }
@@ -180,6 +183,12 @@ export async function startAgent(
 
   return {
     nodeName: identity.name,
+    failed: addressChange({
+      current: nodeIps[0]!,
+      find: () => options.nodeIps[0] ?? nodeAddress(options.networkInterface),
+      clock: ioClock,
+      signal,
+    }),
     async stop() {
       stopping.abort(new Error("the node is stopping"));
       await kubelet.stop();

@@ -30,6 +30,8 @@ import type { ServerOptions } from "./server-options.ts";
 import { prepareTokens } from "./tokens.ts";
 
 export interface Server {
+  /** Resolves when the server has to start again, with the reason. */
+  readonly failed?: Promise<Error>;
   stop(): Promise<void>;
 }
 
@@ -229,12 +231,10 @@ export async function startServer(
     });
     endings.push(() => deployer.stop());
 
-    if (node) {
-      const agent = await node;
-      endings.push(() => agent.stop());
-    }
+    const agent = await node;
+    if (agent) endings.push(() => agent.stop());
     logger.info("k3s is up and running");
-    return { stop };
+    return { stop, ...(agent ? { failed: agent.failed } : {}) };
   } catch (error) {
     joinable.reject(error);
     stopping.abort(error);

@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { type Node, nodes } from "../../api/generated/core-v1.ts";
 import type { Client } from "../../client/client.ts";
 import type { Informer } from "../../client/informer.ts";
@@ -54,8 +55,10 @@ export interface Network {
 
 const retryFirstMs = 1000;
 const retryMaxMs = 30_000;
-/** What somebody else removed (a device that went with its interface) comes back after this long. */
+/** What somebody else removed comes back after this long. */
 const resyncMs = 300_000;
+/** How often to look whether the interfaces are what they were: the tunnel's device goes with the one it is bound to. */
+const lookMs = 10_000;
 
 /**
  * Sets up the pod network of this node and keeps it in line with the other nodes. Resolves when pods can be networked;
@@ -104,6 +107,16 @@ function waitForPodCidr(informer: Informer<Node>, nodeName: string, signal: Abor
   });
 }
 
+/** The interfaces that the pod network stands on, as text. Pods' own come and go all the time. */
+function interfacesSeen(): string {
+  const rows = Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+    /^(veth|lo$)/.test(name)
+      ? []
+      : (addresses ?? []).filter(({ family }) => family === "IPv4").map(({ cidr, mac }) => `${name} ${cidr} ${mac}`),
+  );
+  return rows.sort().join("\n");
+}
+
 class PodNetwork {
   readonly #options: NetworkOptions;
   readonly #backend: Backend;
@@ -147,10 +160,12 @@ class PodNetwork {
   /** One round after another, each for everything that changed meanwhile, and one every few minutes. */
   async #follow(): Promise<void> {
     const { clock, signal } = this.#options;
+    let syncedMs = clock.now();
+    let seen = interfacesSeen();
     while (!signal.aborted) {
       if (!this.#dirty) {
         await new Promise<void>((resolve) => {
-          const timer = clock.after(resyncMs, resolve);
+          const timer = clock.after(lookMs, resolve);
           this.#wake = () => {
             timer.cancel();
             resolve();
@@ -159,8 +174,11 @@ class PodNetwork {
         this.#wake = undefined;
       }
       if (signal.aborted) return;
+      if (!this.#dirty && clock.now() - syncedMs < resyncMs && interfacesSeen() === seen) continue;
       this.#dirty = false;
       await this.#retried("keep the pod network in line", () => this.#reconcile()).catch(() => {});
+      syncedMs = clock.now();
+      seen = interfacesSeen();
     }
   }
 
