@@ -1,0 +1,374 @@
+/** Checked trees to closures. Each adds what it costs, so that no expression can hold the process for long. */
+import type { CallNode, Expr, ListNode, MapNode, SelectNode } from "./ast.ts";
+import { compileFold } from "./compile-fold.ts";
+import { attempt, charge, type Evaluate } from "./frame.ts";
+import type { Overload, Variable } from "./functions.ts";
+import { costs } from "./sizes.ts";
+import { type CelType, isOptional } from "./types.ts";
+import {
+  CelError,
+  CelMap,
+  CelObject,
+  type CelValue,
+  Double,
+  Duration,
+  equalValues,
+  fromJson,
+  insert,
+  isMap,
+  mapGet,
+  noSuchKey,
+  noSuchOverload,
+  Optional,
+  sizeOf,
+  Timestamp,
+  TypeValue,
+  Uint,
+} from "./values.ts";
+
+export class Compiler {
+  /** Where a name's value is, innermost last. */
+  readonly #names = new Map<string, number[]>();
+  slots = 0;
+
+  constructor(variables: readonly Variable[]) {
+    for (const { name } of variables) this.push(name);
+  }
+
+  /** A slot for a name, until {@link pop}. */
+  push(name: string): number {
+    const slot = this.slots++;
+    const present = this.#names.get(name);
+    if (present) present.push(slot);
+    else this.#names.set(name, [slot]);
+    return slot;
+  }
+
+  pop(name: string): void {
+    this.#names.get(name)!.pop();
+  }
+
+  compile(expr: Expr): Evaluate {
+    switch (expr.kind) {
+      case "literal": {
+        const { value } = expr;
+        return () => value;
+      }
+      case "ident":
+        return this.#name(expr.name, expr.typeValue);
+      case "select":
+        if (expr.variable !== undefined || expr.typeValue) return this.#name(expr.variable ?? "", expr.typeValue);
+        return this.#select(expr);
+      case "call":
+        return this.#call(expr);
+      case "list":
+        return this.#list(expr);
+      case "map":
+        return this.#map(expr);
+      case "struct":
+        return () => {
+          throw new CelError(`unknown type '${expr.name}'`);
+        };
+      case "fold":
+        return compileFold(this, expr);
+    }
+  }
+
+  #name(name: string, typeValue: CelType | undefined): Evaluate {
+    if (typeValue) {
+      const value = new TypeValue(typeValue);
+      return (frame) => {
+        frame.cost += costs.identifier;
+        return value;
+      };
+    }
+    const slots = this.#names.get(name.replace(/^\./, ""))!;
+    const slot = name.startsWith(".") ? slots[0]! : slots.at(-1)!;
+    return (frame) => {
+      frame.cost += costs.identifier;
+      const value = frame.slots[slot];
+      if (value === undefined) throw new CelError(`no such attribute(s): ${name}`);
+      return value;
+    };
+  }
+
+  #select({ operand, field, test }: SelectNode): Evaluate {
+    const of = this.compile(operand);
+    const declared = operand.type?.kind === "object" ? operand.type.fields?.get(field) : undefined;
+    if (!declared) {
+      return test
+        ? (frame) => hasField(of(frame), field)
+        : (frame) => {
+            frame.cost += costs.identifier;
+            return selectField(of(frame), field);
+          };
+    }
+    const { key, convert } = declared;
+    if (test) return (frame) => Object.hasOwn(objectOf(of(frame)), key);
+    return (frame) => {
+      const object = objectOf(of(frame));
+      frame.cost += costs.identifier;
+      if (!Object.hasOwn(object, key)) throw noSuchKey(field);
+      const value = object[key];
+      return (convert && value !== null ? convert(value) : value) as CelValue;
+    };
+  }
+
+  #list({ items }: ListNode): Evaluate {
+    const values = items.map(({ value }) => this.compile(value));
+    if (items.every(({ value, optional }) => value.kind === "literal" && !optional)) {
+      const list = items.map(({ value }) => (value.kind === "literal" ? value.value : null));
+      return (frame) => {
+        frame.cost += costs.list;
+        return list;
+      };
+    }
+    if (items.some(({ optional }) => optional)) {
+      return (frame) => {
+        const list: CelValue[] = [];
+        for (const [i, evaluate] of values.entries()) {
+          const value = evaluate(frame);
+          if (!items[i]!.optional) list.push(value);
+          else {
+            const inner = optionalOf(value).value;
+            if (inner !== undefined) list.push(inner);
+          }
+        }
+        charge(frame, costs.list);
+        return list;
+      };
+    }
+    return (frame) => {
+      const list = new Array<CelValue>(values.length);
+      for (let i = 0; i < values.length; i++) list[i] = values[i]!(frame);
+      charge(frame, costs.list);
+      return list;
+    };
+  }
+
+  #map({ entries }: MapNode): Evaluate {
+    const parts = entries.map(({ key, value, optional }) => ({
+      key: this.compile(key),
+      value: this.compile(value),
+      optional,
+    }));
+    return (frame) => {
+      const map = new CelMap();
+      for (const part of parts) {
+        const key = part.key(frame);
+        const value = part.value(frame);
+        const inner = part.optional ? optionalOf(value).value : value;
+        if (inner !== undefined) insert(map, key, inner);
+      }
+      charge(frame, costs.map);
+      return map;
+    };
+  }
+
+  #call(expr: CallNode): Evaluate {
+    const { name, args } = expr;
+    const operands = expr.target && !expr.global ? [expr.target, ...args] : args;
+    switch (expr.global ?? name) {
+      case "_&&_":
+        return logical(this.compile(args[0]!), this.compile(args[1]!), false);
+      case "_||_":
+        return logical(this.compile(args[0]!), this.compile(args[1]!), true);
+      case "_?_:_": {
+        const [condition, yes, no] = args.map((arg) => this.compile(arg)) as [Evaluate, Evaluate, Evaluate];
+        return (frame) => {
+          const value = condition(frame);
+          if (value === true) return yes(frame);
+          if (value === false) return no(frame);
+          throw noSuchOverload();
+        };
+      }
+      case "_==_":
+      case "_!=_":
+        return this.#equality(args, name === "_!=_");
+      case "_?._": {
+        const of = this.compile(args[0]!);
+        const field = args[1]!.kind === "literal" ? String(args[1]!.value) : "";
+        const declared = args[0]!.type?.kind === "object" ? args[0]!.type.fields?.get(field) : undefined;
+        return (frame) => {
+          const object = of(frame);
+          frame.cost += costs.identifier;
+          if (!declared) return optionalField(object, field);
+          const plain = objectOf(object);
+          if (!Object.hasOwn(plain, declared.key)) return Optional.none;
+          const value = plain[declared.key];
+          return new Optional((declared.convert && value !== null ? declared.convert(value) : value) as CelValue);
+        };
+      }
+    }
+    return bindCall(
+      operands.map((operand) => this.compile(operand)),
+      operands.map(({ type }) => type),
+      expr.overloads ?? [],
+    );
+  }
+
+  #equality(args: readonly Expr[], negate: boolean): Evaluate {
+    const left = this.compile(args[0]!);
+    const right = this.compile(args[1]!);
+    return (frame) => {
+      const a = left(frame);
+      const b = right(frame);
+      if (typeof a === "string" || typeof a === "object") {
+        charge(frame, Math.ceil(Math.min(sizeOf(a), sizeOf(b)) * costs.stringTraversal));
+      } else frame.cost++;
+      return equalValues(a, b) !== negate;
+    };
+  }
+}
+
+const isDefinite = (type: CelType | undefined) =>
+  type !== undefined && type.kind !== "dyn" && type.kind !== "error" && type.kind !== "wrapper";
+/** Overloads that take anything can take null. */
+const takesNull = ({ args }: Overload) => args.some(({ kind }) => kind === "dyn" || kind === "param");
+
+/** Calls the one overload that the checker chose, or picks one by the values when types are known only now. */
+function bindCall(
+  args: readonly Evaluate[],
+  types: readonly (CelType | undefined)[],
+  overloads: readonly Overload[],
+): Evaluate {
+  const [first] = overloads;
+  const direct = overloads.length === 1 && types.every((type) => isDefinite(type)) ? first : undefined;
+  if (!direct) return dynamicCall(args, overloads);
+  const call = direct.call as (...values: readonly CelValue[]) => CelValue;
+  const { cost } = direct;
+  const checksNull = !takesNull(direct);
+  const [one, two] = args;
+  if (args.length === 1 && one) {
+    return (frame) => {
+      const a = one(frame);
+      if (a === null && checksNull) throw noSuchOverload();
+      const result = call(a);
+      if (cost) charge(frame, cost([a], result));
+      else frame.cost++;
+      return result;
+    };
+  }
+  if (args.length === 2 && one && two) {
+    return (frame) => {
+      const a = one(frame);
+      const b = two(frame);
+      if ((a === null || b === null) && checksNull) throw noSuchOverload();
+      if (!cost) {
+        frame.cost++;
+        return call(a, b);
+      }
+      const result = call(a, b);
+      charge(frame, cost([a, b], result));
+      return result;
+    };
+  }
+  return (frame) => {
+    const values = args.map((arg) => arg(frame));
+    if (checksNull && values.includes(null)) throw noSuchOverload();
+    const result = call(...values);
+    charge(frame, cost ? cost(values, result) : 1);
+    return result;
+  };
+}
+
+function dynamicCall(args: readonly Evaluate[], overloads: readonly Overload[]): Evaluate {
+  return (frame) => {
+    const values = args.map((arg) => arg(frame));
+    const found = overloads.find((overload) => overload.args.every((type, i) => accepts(type, values[i]!)));
+    if (!found) throw noSuchOverload();
+    const result = (found.call as (...given: readonly CelValue[]) => CelValue)(...values);
+    charge(frame, found.cost ? found.cost(values, result) : 1);
+    return result;
+  };
+}
+
+/** Does the value fit the type, as far as one look tells? Of a list, the first element stands for all. */
+export function accepts(type: CelType, value: CelValue): boolean {
+  switch (type.kind) {
+    case "dyn":
+    case "param":
+      return true;
+    case "bool":
+      return typeof value === "boolean";
+    case "int":
+      return typeof value === "number" || typeof value === "bigint";
+    case "uint":
+      return value instanceof Uint;
+    case "double":
+      return value instanceof Double;
+    case "string":
+      return typeof value === "string";
+    case "bytes":
+      return value instanceof Uint8Array;
+    case "null":
+      return value === null;
+    case "timestamp":
+      return value instanceof Timestamp;
+    case "duration":
+      return value instanceof Duration;
+    case "list":
+      return Array.isArray(value) && (value.length === 0 || accepts(type.params[0]!, fromJson(value[0])));
+    case "map":
+    case "object":
+      return isMap(value);
+    case "type":
+      return value instanceof TypeValue;
+    case "wrapper":
+      return value === null || accepts(type.params[0]!, value);
+    case "opaque":
+      return value instanceof CelObject && value.type.name === type.name && (!isOptional(type) || fits(type, value));
+    default:
+      return false;
+  }
+}
+
+function fits(type: CelType, value: CelValue): boolean {
+  const inner = value instanceof Optional ? value.value : undefined;
+  return inner === undefined || accepts(type.params[0]!, inner);
+}
+
+/** && (decided by false) and || (decided by true): a decided side makes an error of the other one harmless. */
+function logical(left: Evaluate, right: Evaluate, decisive: boolean): Evaluate {
+  return (frame) => {
+    const a = attempt(left, frame);
+    if (a === decisive) return decisive;
+    const b = attempt(right, frame);
+    if (b === decisive) return decisive;
+    if (a === !decisive && b === !decisive) return !decisive;
+    if (a instanceof CelError) throw a;
+    if (b instanceof CelError) throw b;
+    throw noSuchOverload();
+  };
+}
+
+function objectOf(value: CelValue): Record<string, unknown> {
+  if (typeof value !== "object" || value === null) throw noSuchOverload();
+  return value as Record<string, unknown>;
+}
+
+export function optionalOf(value: CelValue): Optional {
+  if (!(value instanceof Optional)) throw noSuchOverload();
+  return value;
+}
+
+function selectField(of: CelValue, field: string): CelValue {
+  if (of instanceof Optional) return of.value === undefined ? of : optionalField(of.value, field);
+  if (!isMap(of)) throw noSuchOverload();
+  const value = mapGet(of, field);
+  if (value === undefined) throw noSuchKey(field);
+  return value;
+}
+
+function optionalField(of: CelValue, field: string): Optional {
+  if (of instanceof Optional) return of.value === undefined ? of : optionalField(of.value, field);
+  if (!isMap(of)) throw noSuchOverload();
+  const value = mapGet(of, field);
+  return value === undefined ? Optional.none : new Optional(value);
+}
+
+function hasField(of: CelValue, field: string): boolean {
+  if (of instanceof Optional) return of.value !== undefined && hasField(of.value, field);
+  if (!isMap(of)) throw noSuchOverload();
+  return mapGet(of, field) !== undefined;
+}
