@@ -21,6 +21,7 @@ import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { TunnelServer } from "../tunnel/tunnel-server.ts";
 import { prepareCertificates } from "./certificates.ts";
 import { ensureClusterDns } from "./cluster-dns.ts";
+import { containerHost } from "./container-host.ts";
 import { dialAddress, isLoopback } from "./dial-address.ts";
 import { defaultKubeconfigPath, renderComponentKubeconfig, renderKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
 import { deployManifests } from "./manifests/deploy.ts";
@@ -284,6 +285,7 @@ function refuseUpgrade(socket: import("node:stream").Duplex, status: string): vo
 /** All names and addresses that the API is reached by (K3s' list). */
 function servingNames(options: ServerOptions, nodeName: string, serviceIp: string): string[] {
   const { clusterDomain, advertiseAddress, tlsNames, agent } = options;
+  const host = containerHost();
   return [
     "kubernetes",
     "kubernetes.default",
@@ -298,6 +300,8 @@ function servingNames(options: ServerOptions, nodeName: string, serviceIp: strin
     ...(agent?.nodeExternalIps ?? []),
     advertiseAddress,
     serviceIp,
+    // Programs in other containers reach a published port there: tests that run in a container do.
+    ...(host ? [host] : []),
     ...tlsNames,
   ];
 }
