@@ -1,7 +1,15 @@
 import { leases } from "../../api/generated/coordination-v1.ts";
-import { type Node, nodes, type Pod, pods } from "../../api/generated/core-v1.ts";
+import {
+  type Node,
+  nodes,
+  type PersistentVolumeClaim,
+  type Pod,
+  persistentVolumeClaims,
+  pods,
+} from "../../api/generated/core-v1.ts";
 import { csiNodes } from "../../api/generated/storage-v1.ts";
 import type { Client } from "../../client/client.ts";
+import { deepEqual } from "../../machinery/equality.ts";
 import type { KubeObject } from "../../machinery/object.ts";
 import { nodeNameOf } from "../authorization/node.ts";
 import type { AdmissionAttributes, AdmissionPlugin } from "../request.ts";
@@ -34,6 +42,9 @@ export function nodeRestriction(client: Client): AdmissionPlugin {
       const { facts } = attributes;
       if (facts.group === pods.group && facts.resource === pods.resource) return checkPod(attributes, node, client);
       if (facts.group === nodes.group && facts.resource === nodes.resource) return checkNode(attributes, node);
+      if (facts.group === persistentVolumeClaims.group && facts.resource === persistentVolumeClaims.resource) {
+        return checkClaim(attributes, node);
+      }
       const named =
         (facts.group === leases.group && facts.resource === leases.resource) ||
         (facts.group === csiNodes.group && facts.resource === csiNodes.resource);
@@ -48,11 +59,17 @@ async function checkPod(attributes: AdmissionAttributes, node: string, client: C
   const { operation, subresource } = attributes;
   const nodeOf = (object: KubeObject | undefined) => (object as Pod | undefined)?.spec?.nodeName;
   if (subresource === "status" || (!subresource && operation === "DELETE")) {
-    if (nodeOf(attributes.oldObject) === node) return;
-    throw refusedBy(
-      attributes,
-      `node ${JSON.stringify(node)} can only update pod status for pods with spec.nodeName set to itself`,
-    );
+    if (nodeOf(attributes.oldObject) !== node) {
+      throw refusedBy(
+        attributes,
+        `node ${JSON.stringify(node)} can only update pod status for pods with spec.nodeName set to itself`,
+      );
+    }
+    // Services and policies find pods by their labels.
+    if (subresource && !deepEqual(attributes.object?.metadata.labels, attributes.oldObject?.metadata.labels)) {
+      throw refusedBy(attributes, `node ${JSON.stringify(node)} cannot update labels through pod status`);
+    }
+    return;
   }
   if (subresource === "eviction") {
     const pod = await client.get(pods, attributes.name, { namespace: attributes.namespace ?? "" });
@@ -77,6 +94,27 @@ async function checkPod(attributes: AdmissionAttributes, node: string, client: C
   }
 }
 
+/** Of a claim a kubelet says how far its volume has grown, and nothing else. */
+function checkClaim(attributes: AdmissionAttributes, node: string): void {
+  const rest = (object: KubeObject | undefined) => {
+    const { managedFields: _m, resourceVersion: _r, ...metadata } = object?.metadata ?? {};
+    const claim = { ...(object as PersistentVolumeClaim), metadata };
+    const {
+      capacity: _c,
+      conditions: _d,
+      allocatedResources: _a,
+      allocatedResourceStatuses: _s,
+      ...status
+    } = claim.status ?? {};
+    return { ...claim, status };
+  };
+  if (attributes.subresource === "status" && deepEqual(rest(attributes.object), rest(attributes.oldObject))) return;
+  throw refusedBy(
+    attributes,
+    `node ${JSON.stringify(node)} may not update fields other than status.capacity and status.conditions`,
+  );
+}
+
 function checkNode(attributes: AdmissionAttributes, node: string): void {
   const next = attributes.object as Node | undefined;
   const old = attributes.oldObject as Node | undefined;
@@ -85,7 +123,8 @@ function checkNode(attributes: AdmissionAttributes, node: string): void {
     throw refusedBy(attributes, `node ${JSON.stringify(node)} is not allowed to modify node ${JSON.stringify(name)}`);
   if (attributes.operation === "DELETE")
     throw refusedBy(attributes, `node ${JSON.stringify(node)} is not allowed to delete itself`);
-  if (!next || attributes.subresource) return;
+  // A status writer may change metadata, too.
+  if (!next || (attributes.subresource && attributes.subresource !== "status")) return;
   if (
     next.spec?.configSource !== undefined &&
     JSON.stringify(next.spec.configSource) !== JSON.stringify(old?.spec?.configSource)

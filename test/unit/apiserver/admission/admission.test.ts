@@ -348,6 +348,29 @@ test("a kubelet creates only mirror pods on its own node and cannot label itself
   await assert.rejects(create(nodes, { metadata: { name: "n2" } }, { user }), /is not allowed to modify node "n2"/);
 });
 
+test("a kubelet that writes a status changes no labels of pods, nodes or claims by that", async (t) => {
+  const { run, attributesOf } = await start(t);
+  const { nodes, persistentVolumeClaims } = await import("../../../../src/api/generated/core-v1.ts");
+  const user = { name: "system:node:n1", groups: ["system:nodes"] };
+  const status = <T extends KubeObject>(type: ResourceType<T>, oldObject: T, change: Partial<T>) =>
+    run(attributesOf(type, "UPDATE", { ...oldObject, ...change }, { user, oldObject, subresource: "status" }));
+  const ours = { ...pod({ nodeName: "n1" }), metadata: { name: "p", namespace: "default", labels: { app: "a" } } };
+  await status(pods, ours, { status: { phase: "Running" } });
+  const relabelled = { metadata: { ...ours.metadata, labels: { app: "b" } } };
+  await assert.rejects(status(pods, ours, relabelled), /node "n1" cannot update labels through pod status/);
+  const node = { metadata: { name: "n1" } };
+  const trusted = { metadata: { name: "n1", labels: { "node-restriction.kubernetes.io/safe": "true" } } };
+  await assert.rejects(status(nodes, node, trusted), /is not allowed to modify labels/);
+  const claim = { metadata: { name: "c", namespace: "default" }, status: { phase: "Bound" } };
+  await status(persistentVolumeClaims, claim, { status: { phase: "Bound", capacity: { storage: "2Gi" } } });
+  for (const change of [{ status: { phase: "Lost" } }, { metadata: { ...claim.metadata, labels: { a: "b" } } }]) {
+    await assert.rejects(
+      status(persistentVolumeClaims, claim, change),
+      /node "n1" may not update fields other than status\.capacity and status\.conditions/,
+    );
+  }
+});
+
 test("a namespace that demands a pod security level is refused as long as nobody enforces it", async (t) => {
   const { create } = await start(t);
   const namespace = (level: string) => ({
