@@ -28,7 +28,7 @@ export interface View {
 
 /** Items joined in one piece before the loop gets a turn; fewer where each may have to be encoded first. */
 const stride = 1000;
-const protobufStride = 200;
+const protobufStride = 100;
 
 function columnDefinition({ name, type, format, description, priority }: Column): object {
   // Ages are computed here, so they are text for the client.
@@ -98,7 +98,7 @@ async function encodeProtobufList(facts: ResourceFacts, page: ListPage, metadata
     if (index % protobufStride === protobufStride - 1) await new Promise((resolve) => setImmediate(resolve));
   }
   const { apiVersion, kind } = typeIn(view, facts, true);
-  return envelop(apiVersion, kind, ...pieces);
+  return envelop(apiVersion, kind, pieces);
 }
 
 /** A list in the form that was asked for: a join of the items' bytes. */

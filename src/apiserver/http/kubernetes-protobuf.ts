@@ -32,6 +32,7 @@ function part(number: number, content: Buffer | string): Buffer {
 }
 
 const prefixes = new Map<string, Buffer>();
+const maxPrefixes = 500;
 
 /** What stands before the message: the magic number and the type. */
 function envelopePrefix(apiVersion: string, kind: string): Buffer {
@@ -39,16 +40,20 @@ function envelopePrefix(apiVersion: string, kind: string): Buffer {
   let prefix = prefixes.get(key);
   if (!prefix) {
     prefix = Buffer.concat([magic, part(1, Buffer.concat([part(1, apiVersion), part(2, kind)]))]);
-    prefixes.set(key, prefix);
+    // Types come from requests, too.
+    if (prefixes.size < maxPrefixes) prefixes.set(key, prefix);
   }
   return prefix;
 }
 
 /** Puts an encoded message, in one piece or several, into its envelope. */
-export function envelop(apiVersion: string, kind: string, ...message: readonly Buffer[]): Buffer {
+export function envelop(apiVersion: string, kind: string, message: Buffer | readonly Buffer[]): Buffer {
+  const pieces = Buffer.isBuffer(message) ? [message] : message;
   let length = 0;
-  for (const piece of message) length += piece.length;
-  return Buffer.concat([envelopePrefix(apiVersion, kind), header(2, length), ...message, envelopeEnd]);
+  for (const piece of pieces) length += piece.length;
+  // Joined, not spread: a list has more pieces than a call may have arguments.
+  const start = [envelopePrefix(apiVersion, kind), header(2, length)];
+  return Buffer.concat(start.concat(pieces, envelopeEnd));
 }
 
 const metaPackage = "io.k8s.apimachinery.pkg.apis.meta.v1";

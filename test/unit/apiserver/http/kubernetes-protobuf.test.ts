@@ -9,6 +9,8 @@ import {
   decodeKubernetesProtobuf,
   encodeKubernetesProtobuf,
   envelop,
+  listHead,
+  listItemHeader,
   watchFrame,
 } from "../../../../src/apiserver/http/kubernetes-protobuf.ts";
 import { encodeMessage } from "../../../../src/apiserver/protobuf/encode-message.ts";
@@ -105,6 +107,15 @@ describe("values", () => {
     );
   });
 
+  test("a list of very many items is put together", () => {
+    const item = encodeMessage(configMap, { metadata: { name: "x" } });
+    const pieces = [listHead({ resourceVersion: "5" })];
+    for (let count = 0; count < 150_000; count++) pieces.push(listItemHeader(item.length), item);
+    const list = decodeKubernetesProtobuf(envelop("v1", "ConfigMapList", pieces), schemaFor);
+    assert.deepEqual(list["metadata"], { resourceVersion: "5" });
+    assert.equal((list["items"] as unknown[]).length, 150_000);
+  });
+
   test("an object larger than the first buffer comes back", () => {
     const data = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`key-${i}`, "x".repeat(i)]));
     assert.deepEqual(thereAndBack(configMap, { data })["data"], data);
@@ -141,7 +152,7 @@ describe("what clients may send", () => {
     const configMap = schemaFor("v1", "ConfigMap");
     const one = encodeMessage(configMap, { metadata: { name: "one" } });
     const two = Buffer.from([0x0a, 0x03, 0x1a, 0x01, 0x6e, 0xf8, 0x07, 0x01, 0xf9, 0x07, 1, 2, 3, 4, 5, 6, 7, 8]);
-    const back = decodeKubernetesProtobuf(envelop("v1", "ConfigMap", one, two), schemaFor);
+    const back = decodeKubernetesProtobuf(envelop("v1", "ConfigMap", [one, two]), schemaFor);
     assert.deepEqual(back["metadata"], { name: "one", namespace: "n" });
 
     const rule = builtInSchema("io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement");
