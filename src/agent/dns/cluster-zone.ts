@@ -14,6 +14,8 @@ export interface ClusterView {
   namespaceHasServices(namespace: string): boolean;
   node(name: string): DeepReadonly<Node> | undefined;
   nodesByIp(address: string): readonly DeepReadonly<Node>[];
+  /** Addresses of a name that somebody added. */
+  extraHost(name: string): readonly string[];
 }
 
 export interface ZoneOptions {
@@ -207,15 +209,9 @@ export class ClusterZone {
 
   /** The bare names of the nodes, as K3s serves them to pods. */
   #node(name: string, type: string): Found | undefined {
-    const node = this.#view.node(name);
-    const internal = node?.status?.addresses?.filter((entry) => entry.type === "InternalIP") ?? [];
-    if (!internal.length) return undefined;
-    return addresses(
-      name,
-      internal.map((entry) => entry.address),
-      type,
-      nodeTtlSeconds,
-    );
+    const internal = this.#view.node(name)?.status?.addresses?.filter((entry) => entry.type === "InternalIP") ?? [];
+    const known = internal.length ? internal.map(({ address }) => address) : this.#view.extraHost(name);
+    return known.length ? addresses(name, known, type, nodeTtlSeconds) : undefined;
   }
 
   #soa(): DnsRecord {

@@ -10,6 +10,7 @@ import { followServices, type ServiceInformers } from "../proxy/service-informer
 import { type ClusterView, ClusterZone } from "./cluster-zone.ts";
 import { ensureDnsDevice } from "./device.ts";
 import { listenDns } from "./dns-listener.ts";
+import { followExtraHosts } from "./extra-hosts.ts";
 import { Forwarder } from "./forwarder.ts";
 import { parseNameservers } from "./resolv-conf.ts";
 import { Responder } from "./responder.ts";
@@ -64,6 +65,8 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     (node.status?.addresses ?? []).filter(({ type }) => type === "InternalIP").map(({ address }) => address),
   );
 
+  // Nobody waits for these: few clusters have any.
+  const extraHosts = followExtraHosts(options);
   const view: ClusterView = {
     service: (namespace, name) => services.get(`${namespace}/${name}`),
     slices: (namespace, service) => endpointSlices.byIndex("service", `${namespace}/${service}`),
@@ -72,6 +75,7 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
     namespaceHasServices: (namespace) => services.list(namespace).length > 0,
     node: (name) => nodes.get(name),
     nodesByIp: (address) => nodes.byIndex("ip", address),
+    extraHost: (name) => extraHosts.addressesOf(name),
   };
   const ranges = [parseCidr(options.serviceCidr), parseCidr(options.clusterCidr)];
   const zone = new ClusterZone(view, { domain: clusterDomain, serverAddress: bindAddress, ranges });
@@ -88,7 +92,8 @@ export async function startDns(options: DnsOptions): Promise<Dns> {
   };
   const responder = new Responder({ zone, forwarder, ready, logger });
   const changed = () => responder.invalidate();
-  for (const informer of informers) informer.on({ add: changed, update: changed, delete: changed });
+  for (const informer of [...informers, extraHosts.informer])
+    informer.on({ add: changed, update: changed, delete: changed });
 
   await ensureDnsDevice(bindAddress);
   const listener = await listenDns({ address: bindAddress, port, responder, clock });

@@ -267,6 +267,13 @@ export function namespacedDefaults(): NamespacedDefault[] {
       "delete get list watch | core | secrets",
       eventsLine,
     ),
+    // The DNS of every node follows the names that tools add there.
+    simple(
+      "kube-system",
+      "system:k3s-controller",
+      "user:system:k3s-controller",
+      "get list watch | core | configmaps | coredns",
+    ),
     lock("kube-controller-manager"),
     lock("kube-scheduler"),
     simple(

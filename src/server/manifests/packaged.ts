@@ -29,6 +29,9 @@ data:
   Corefile: |
     .:53 {
         kubernetes ${clusterDomain} in-addr.arpa ip6.arpa
+        hosts /etc/coredns/NodeHosts {
+          fallthrough
+        }
         forward . /etc/resolv.conf
         cache 30
     }
@@ -51,6 +54,25 @@ spec:
   - name: dns-tcp
     port: 53
     protocol: TCP
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: kube-dns
+  namespace: kube-system
+  labels:
+    kubernetes.io/service-name: kube-dns
+    endpointslice.kubernetes.io/managed-by: k3ts.io
+addressType: IPv4
+endpoints:
+- addresses: ["${clusterDns}"]
+ports:
+- name: dns
+  port: 53
+  protocol: UDP
+- name: dns-tcp
+  port: 53
+  protocol: TCP
 `;
 }
 

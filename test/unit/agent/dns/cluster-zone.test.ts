@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type ClusterView, ClusterZone } from "../../../../src/agent/dns/cluster-zone.ts";
+import { parseHosts } from "../../../../src/agent/dns/extra-hosts.ts";
 import type { Node, Service, ServiceSpec } from "../../../../src/api/generated/core-v1.ts";
 import type { Endpoint, EndpointSlice } from "../../../../src/api/generated/discovery-v1.ts";
 import { parseCidr } from "../../../../src/machinery/cidr.ts";
@@ -66,6 +67,7 @@ const view: ClusterView = {
   namespaceHasServices: (namespace) => services.some(({ metadata }) => metadata.namespace === namespace),
   node: (name) => nodes.find(({ metadata }) => metadata.name === name),
   nodesByIp: (address) => nodes.filter(({ status }) => status?.addresses?.some((entry) => entry.address === address)),
+  extraHost: (name) => parseHosts("172.18.0.1 host.k3d.internal Gateway # the machine\nno address").get(name) ?? [],
 };
 const zone = new ClusterZone(view, {
   domain: "cluster.local",
@@ -142,6 +144,8 @@ const rows: [rule: string, name: string, type: string, answer: string][] = [
   ["and its address", "ns.dns.cluster.local", "A", "10.43.0.10"],
   ["unknown kind", "web.shop.xyz.cluster.local", "A", "NXDOMAIN"],
   ["a node", "node-1", "A", "172.18.0.3"],
+  ["a name that K3s' NodeHosts holds", "host.k3d.internal", "A", "172.18.0.1"],
+  ["each name of such a line", "gateway", "A", "172.18.0.1"],
   ["a node's PTR", "3.0.18.172.in-addr.arpa", "PTR", "node-1"],
   ["an address of the cluster that nobody has", "200.0.43.10.in-addr.arpa", "PTR", "NXDOMAIN"],
   ["somebody else's address", "8.8.8.8.in-addr.arpa", "PTR", "elsewhere"],
