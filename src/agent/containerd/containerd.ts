@@ -9,7 +9,8 @@ import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { applyConfigTemplate, renderContainerdConfig } from "./containerd-config.ts";
 import { type Cri, createCri } from "./cri.ts";
-import { importImages } from "./image-import.ts";
+import { importFiles, importImages } from "./image-import.ts";
+import { watchImages } from "./image-watcher.ts";
 import { readRegistries, registryAuths, renderHosts, writeHosts } from "./registries.ts";
 
 export interface ContainerdOptions {
@@ -177,13 +178,14 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   };
 
   await bringUp();
-  await importImages({
-    directories: [...(options.imageDirs ?? []), join(dataDir, "images")],
-    statePath: join(rootDir, "imported-images.json"),
-    socketPath,
-    cri,
-    logger,
-  });
+  const importing = { statePath: join(rootDir, "imported-images.json"), socketPath, cri, logger };
+  const imageDir = join(dataDir, "images");
+  await mkdir(imageDir, { recursive: true });
+  const imported = importImages({ ...importing, directories: [...(options.imageDirs ?? []), imageDir] });
+  // From the start, so that nothing is missed; what comes later waits for its turn.
+  const take = (files: readonly string[]) => imported.then(() => importFiles(files, importing));
+  watchImages(imageDir, take, { clock, logger, signal });
+  await imported;
   const supervise = async (): Promise<void> => {
     let failures = 0;
     while (!signal.aborted) {

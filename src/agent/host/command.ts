@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { Readable } from "node:stream";
 import { type Clock, ioClock } from "../../machinery/clock.ts";
 
 export interface RunOptions {
-  /** Written to the program's standard input, which is closed afterwards. */
-  readonly input?: string | Buffer;
+  /** Written to the program's standard input, which is closed afterwards. A stream that fails fails the call. */
+  readonly input?: string | Buffer | Readable;
   /** Kills the program; the call rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Milliseconds after which the program is killed and the call rejects; default 60,000. */
@@ -88,8 +89,11 @@ export function run(program: string, args: readonly string[], options: RunOption
       const what = cause.code === "ENOENT" ? "program not found; install it or add it to PATH" : messageOf(cause);
       reject(new CommandError(program, args, what, { cause }));
     });
+    let broken: Error | undefined;
     child.on("close", (code, killedBy) => {
       settle();
+      if (input instanceof Readable) input.destroy();
+      if (broken) return reject(new CommandError(program, args, `its input failed: ${broken.message}`));
       const output = { stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
       if (code === 0) return resolve(output);
       if (signal?.aborted) return reject(signal.reason);
@@ -100,7 +104,14 @@ export function run(program: string, args: readonly string[], options: RunOption
     if (input !== undefined) {
       // A program that ends before it has read everything breaks the pipe; its exit code says what was wrong.
       child.stdin!.on("error", () => {});
-      child.stdin!.end(input);
+      if (!(input instanceof Readable)) child.stdin!.end(input);
+      else {
+        input.on("error", (error) => {
+          broken = error;
+          child.kill("SIGKILL");
+        });
+        input.pipe(child.stdin!);
+      }
     }
   });
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Readable } from "node:stream";
 import { test } from "node:test";
 import { type CommandError, run } from "../../../../src/agent/host/command.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
@@ -41,4 +42,26 @@ test("a program is killed at its time-out and when the signal aborts", async () 
 
 test("a program that does not read its input still ends with its own result", async () => {
   await assert.rejects(run("sh", ["-c", "exit 1"], { input: "x".repeat(1 << 20) }), { exitCode: 1 });
+});
+
+test("a stream is written to the program; one that fails ends the program and the call", async () => {
+  const { stdout } = await run("cat", [], { input: Readable.from(["one ", "two"]) });
+  assert.equal(stdout, "one two");
+  const broken = Readable.from(
+    (function* () {
+      yield "one";
+      throw new Error("damaged");
+    })(),
+  );
+  await assert.rejects(run("cat", [], { input: broken }), { message: /its input failed: damaged/ });
+});
+
+test("a program that does not read its stream to the end says itself how it went", async () => {
+  const endless = Readable.from(
+    (function* () {
+      for (;;) yield Buffer.alloc(65_536);
+    })(),
+  );
+  await run("true", [], { input: endless });
+  assert.equal(endless.destroyed, true);
 });

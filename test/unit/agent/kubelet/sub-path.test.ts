@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, realpathSync, renameSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { umount } from "../../../../src/agent/host/mount.ts";
@@ -63,6 +72,16 @@ test("whatever a container swaps meanwhile, the path never arrives outside", asy
   const directory = temporaryDirectory(t);
   const root = realpathSync(volume(directory));
   symlinkSync(join(directory, "outside"), join(root, "trap"));
+  const move = (from: string, to: string): void => {
+    try {
+      renameSync(join(root, from), join(root, to));
+    } catch (error) {
+      // While "dir" is away, a missing directory is made in its place, as asked.
+      if (to !== "dir") throw error;
+      rmSync(join(root, to), { recursive: true, force: true });
+      move(from, to);
+    }
+  };
   let stop = false;
   const swapping = (async () => {
     while (!stop) {
@@ -72,7 +91,7 @@ test("whatever a container swaps meanwhile, the path never arrives outside", asy
         ["dir", "trap"],
         ["kept", "dir"],
       ] as const)
-        renameSync(join(root, from), join(root, to));
+        move(from, to);
       await new Promise((resolve) => setImmediate(resolve));
     }
   })();
