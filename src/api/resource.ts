@@ -52,6 +52,8 @@ export interface StorageFacts {
   readonly fromStorage?: (object: KubeObject) => KubeObject;
   /** Life time of each object after its last write, as for events. */
   readonly ttlSeconds?: number;
+  /** Updates in this namespace wait for each other this long and are committed at once: many small ones at one moment. */
+  readonly gather?: { readonly namespace: string; readonly windowMs: number };
 }
 
 /** Who a request comes from (authentication/v1 UserInfo). */

@@ -28,6 +28,7 @@ import type { Authenticator, Authorizer, NodeDialer, ServerContext, UserInfo } f
 import { RequestMetrics } from "./request-metrics.ts";
 import { ResourceTable } from "./resource-table.ts";
 import { CacheSet } from "./storage/cache-set.ts";
+import { Gathering } from "./storage/gathering.ts";
 import { StoreFeed } from "./storage/store-feed.ts";
 import { bodySubresources } from "./subresources/body-subresources.ts";
 import type { KubeletClient } from "./subresources/kubelet.ts";
@@ -85,7 +86,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const resources = new ResourceTable(builtInResources);
   const caches = new CacheSet(store, feed, ioClock);
   const admission: Core["admission"][number][] = [];
-  const core: Core = { store, caches, admission, clusterClock, ioClock, logger };
+  const gathering = new Gathering(ioClock);
+  const core: Core = { store, caches, admission, clusterClock, ioClock, logger, gathering };
 
   let special: SpecialHandlers = { bodies: {}, streams: {} };
   const clientFor = (user: UserInfo, authorize: Authorizer, admitted: boolean): Client =>

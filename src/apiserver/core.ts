@@ -5,6 +5,7 @@ import { badRequest, internalError, StatusError, serviceUnavailable, timeout } f
 import { CompactedError, type Store, StoreClosedError, UnavailableError, UnknownOutcomeError } from "../store/store.ts";
 import type { AdmissionPlugin, UserInfo } from "./request.ts";
 import type { CacheSet } from "./storage/cache-set.ts";
+import type { Gathering } from "./storage/gathering.ts";
 
 /** What the verbs work with: one for the whole server. */
 export interface Core {
@@ -15,6 +16,8 @@ export interface Core {
   readonly clusterClock: Clock;
   readonly ioClock: Clock;
   readonly logger: Logger;
+  /** Holds back updates that are worth a common commit. */
+  readonly gathering: Gathering;
 }
 
 /** One request on a resource, whoever carries it: HTTP or the in-process client. */

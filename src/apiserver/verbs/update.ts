@@ -102,7 +102,8 @@ async function tryUpdate(
       return { item: unwritten(facts, current.key, next, result.revision).at(result.revision) };
     }
     const value = encodeForStore(facts, next);
-    const ttlSeconds = facts.storage?.ttlSeconds;
+    const { ttlSeconds, gather } = facts.storage ?? {};
+    if (gather && gather.namespace === call.namespace) await core.gathering.wait(gather.namespace, gather.windowMs);
     const result = await core.store.update(
       current.key,
       value,
