@@ -119,7 +119,14 @@ export function imageTasks(): ListrTask[] {
     // What earlier builds made and nothing names any more.
     {
       title: "Old images",
-      task: () => run("docker", ["image", "prune", "-f", "--filter", `label=${inputsLabel}`]).then(() => {}),
+      task: () =>
+        run("docker", ["image", "prune", "-f", "--filter", `label=${inputsLabel}`]).then(
+          () => {},
+          (error: Error) => {
+            // Somebody else tidies up at this moment; that will do.
+            if (!error.message.includes("prune operation is already running")) throw error;
+          },
+        ),
     },
   ];
 }

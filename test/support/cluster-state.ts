@@ -128,11 +128,3 @@ export async function assertClusterWorks(cluster: TestCluster, timeoutMs = 60_00
     );
   }, timeoutMs);
 }
-
-/** Lines of a node's log that nobody may see: what failed without anyone to tell. */
-export async function assertNoUnhandled(cluster: TestCluster): Promise<void> {
-  for (const node of cluster.nodes) {
-    const log = await run("sh", ["-c", 'docker logs "$1" 2>&1', "sh", node]);
-    assert.doesNotMatch(log, /Unhandled rejection|Uncaught|starting it again|Event handler failed/, node);
-  }
-}
