@@ -93,7 +93,10 @@ export interface ServerContext {
   readonly ioClock: Clock;
   readonly logger: Logger;
   readonly authorize: Authorizer;
-  /** Opens a byte stream to `host:port` as seen from `node` (through its tunnel). 502/503 StatusError when it is not connected. */
+  /**
+   * Opens a byte stream to `host:port`: a loopback address through the tunnel of `node`, any other from this server, which
+   * is on the pod network. 502/503 StatusError when nothing answers.
+   */
   readonly dialNode: NodeDialer;
   /**
    * Changes a stored object past its strategy, its validation and admission: what only a subresource may do (binding

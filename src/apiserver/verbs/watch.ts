@@ -1,5 +1,4 @@
-import { StatusError } from "../../machinery/status.ts";
-import { expired } from "../../machinery/status.ts";
+import { expired, StatusError } from "../../machinery/status.ts";
 import type { Call, Core } from "../core.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
 import type { CacheEvent } from "../storage/resource-cache.ts";
