@@ -13,7 +13,7 @@ import { ioClock } from "../../src/machinery/clock.ts";
 import { silentLogger } from "../../src/machinery/log.ts";
 import { prepareCertificates } from "../../src/server/certificates.ts";
 import { run } from "../../tools/run.ts";
-import { type Measurement, median } from "./measurement.ts";
+import { type Measured, type Measurement, median } from "./measurement.ts";
 import { freshName, removeContainers, startServerContainer } from "./server-container.ts";
 
 const image = "k3ts/bench-slow-disk";
@@ -32,42 +32,50 @@ interface Lateness {
 export const writes: Measurement = {
   name: "writes",
   async run(say) {
-    const docker = await connectDocker();
     say("building an image with a slow disk");
     const directory = fileURLToPath(new URL("./slow-disk", import.meta.url));
     await run("docker", ["build", "-q", "-t", image, directory], { env: { DOCKER_BUILDKIT: "1" } });
-    say("32 clients write to a bare server");
-    const bare = await loadBareServer(docker);
-    say("a server with a slow disk starts");
-    const dockerArgs = [...probe, "-e", "LD_PRELOAD=/bench/slow-sync.so"];
-    await using server = await startServerContainer(docker, ioClock, { image, dockerArgs });
-    const single = clientOf(server.kubeconfig);
-    const alone = await latency(single).finally(() => single.close());
-    if (median(alone) < syncMs) throw new Error(`a write took ${median(alone)} ms: the disk is not slow`);
-    say("32 clients write");
-    const own = await load(server.name, () => clientOf(server.kubeconfig));
-    return {
-      figures: [
-        {
-          what: `main loop late while ${clients} clients write, p99`,
-          unit: "ms",
-          samples: [own.late.p99],
-          budget: 10,
-          yardstick: { what: "a bare HTTP/2 server that answers after 10 ms", samples: [bare.late.p99] },
-        },
-        {
-          what: `writes of ${clients} clients`,
-          unit: "/s",
-          samples: [own.perSecond],
-          yardstick: { what: "a bare HTTP/2 server that answers after 10 ms", samples: [bare.perSecond] },
-        },
-      ],
-      notes: [
-        `A write on its own takes ${median(alone).toFixed(0)} ms. The loop is ${own.late.p50.toFixed(1)} ms late at p50, ${own.late.max.toFixed(0)} ms at most (bare: ${bare.late.p50.toFixed(1)}, ${bare.late.max.toFixed(0)}).`,
-      ],
-    };
+    try {
+      return await measure(say);
+    } finally {
+      await run("docker", ["image", "rm", image]);
+    }
   },
 };
+
+async function measure(say: (line: string) => void): Promise<Measured> {
+  const docker = await connectDocker();
+  say("32 clients write to a bare server");
+  const bare = await loadBareServer(docker);
+  say("a server with a slow disk starts");
+  const dockerArgs = [...probe, "-e", "LD_PRELOAD=/bench/slow-sync.so"];
+  await using server = await startServerContainer(docker, ioClock, { image, dockerArgs });
+  const single = clientOf(server.kubeconfig);
+  const alone = await latency(single).finally(() => single.close());
+  if (median(alone) < syncMs) throw new Error(`a write took ${median(alone)} ms: the disk is not slow`);
+  say("32 clients write");
+  const own = await load(server.name, () => clientOf(server.kubeconfig));
+  return {
+    figures: [
+      {
+        what: `main loop late while ${clients} clients write, p99`,
+        unit: "ms",
+        samples: [own.late.p99],
+        budget: 10,
+        yardstick: { what: "a bare HTTP/2 server that answers after 10 ms", samples: [bare.late.p99] },
+      },
+      {
+        what: `writes of ${clients} clients`,
+        unit: "/s",
+        samples: [own.perSecond],
+        yardstick: { what: "a bare HTTP/2 server that answers after 10 ms", samples: [bare.perSecond] },
+      },
+    ],
+    notes: [
+      `A write on its own takes ${median(alone).toFixed(0)} ms. The loop is ${own.late.p50.toFixed(1)} ms late at p50, ${own.late.max.toFixed(0)} ms at most (bare: ${bare.late.p50.toFixed(1)}, ${bare.late.max.toFixed(0)}).`,
+    ],
+  };
+}
 
 async function loadBareServer(docker: Docker): Promise<{ late: Lateness; perSecond: number }> {
   const name = freshName("bare");
