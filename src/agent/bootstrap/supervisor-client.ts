@@ -97,6 +97,11 @@ export async function connectSupervisor(
       return supervisor(url, ca, token);
     } catch (error) {
       if (error instanceof TrustError) throw error;
+      if (attempts === 0 && (error as NodeJS.ErrnoException).code === "ERR_TLS_CERT_ALTNAME_INVALID")
+        context.logger.warn(
+          { server: url.origin, error: (error as Error).message },
+          `The server's certificate is not for "${url.hostname}"; start the server with --tls-san=${url.hostname}, or join under another of its names`,
+        );
       if (attempts === 20)
         context.logger.info(
           { server: url.origin, error: String(error) },
