@@ -157,6 +157,8 @@ export async function startAgent(
     ...ofNetwork,
     nodeName: identity.name,
     nodeIp: nodeIps[0]!,
+    // The kubelet may write its own Node and no other; the network's identity, which all nodes share, writes nothing.
+    nodeClient: kubeletClient,
     backend: config.flannelBackend,
     ...(options.networkInterface ? { iface: options.networkInterface } : {}),
     cniConfDir,

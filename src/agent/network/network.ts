@@ -18,6 +18,8 @@ import { diffOverlay, macOf, planOverlay, routeProtocol, vxlanDevice } from "./o
 
 export interface NetworkOptions {
   readonly client: Client;
+  /** Writes the annotations of this node's own Node; default `client`. */
+  readonly nodeClient?: Client;
   readonly nodeName: string;
   /** The node's own IPv4 address. */
   readonly nodeIp: string;
@@ -226,7 +228,7 @@ class PodNetwork {
 
   /** Tells the other nodes where this one is; only when the Node does not say so already. */
   async #annotate(uplink: Uplink): Promise<void> {
-    const { client, nodeName, signal } = this.#options;
+    const { client, nodeClient = client, nodeName, signal } = this.#options;
     const wanted = networkAnnotations({
       backend: this.#backend,
       publicIp: uplink.address,
@@ -234,7 +236,7 @@ class PodNetwork {
     });
     const present = this.#nodes.get(nodeName)?.metadata.annotations ?? {};
     if (Object.entries(wanted).every(([key, value]) => present[key] === value)) return;
-    await client.patch(nodes, nodeName, { type: "merge", body: { metadata: { annotations: wanted } } }, { signal });
+    await nodeClient.patch(nodes, nodeName, { type: "merge", body: { metadata: { annotations: wanted } } }, { signal });
   }
 
   #warnOfOtherBackends(peers: readonly NetworkPeer[]): void {

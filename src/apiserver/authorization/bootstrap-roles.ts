@@ -183,15 +183,13 @@ export function defaultClusterRoles(): Record<string, DefaultRole> {
         "get | /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/",
       ),
     },
-    // K3s' own: the controllers that run on a node (network, policies) share one certificate.
+    // K3s' own: the controllers that run on a node (network, policies) share one certificate. K3s lets it write Nodes
+    // and leases, too; here it only reads, so that a node that was broken into harms no other.
     "system:k3s-controller": {
       rules: rules(
-        "get list watch | core | endpoints namespaces nodes pods services",
-        "patch update | core | nodes nodes/status",
-        "get list watch | networking.k8s.io | networkpolicies servicecidrs",
+        "get list watch | core | namespaces nodes pods services",
+        "get list watch | networking.k8s.io | networkpolicies",
         "get list watch | discovery.k8s.io | endpointslices",
-        "create get list patch update watch | coordination.k8s.io | leases",
-        eventsLine,
       ),
     },
   };
