@@ -82,6 +82,8 @@ export interface Strategy {
   readonly validate?: (object: KubeObject) => FieldError[];
   /** `subresource` is absent for the object itself. */
   readonly validateUpdate?: (object: KubeObject, old: KubeObject, subresource?: string) => FieldError[];
+  /** `validateUpdate` looks at everything and lets stand what was wrong before; `validate` is for new objects only. */
+  readonly ratchets?: boolean;
   readonly warnings?: (object: KubeObject) => string[];
   /** May a PUT create the object? (leases, …) */
   readonly allowCreateOnUpdate?: boolean;

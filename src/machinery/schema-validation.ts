@@ -9,19 +9,22 @@ import { getKey, isRecord, stringifyJson } from "./json.ts";
 import type { JsonSchemaProps } from "./schema-from-openapi.ts";
 import { type FieldError, fieldError, notBuilt } from "./status.ts";
 
-/** Evaluates one schema node's x-kubernetes-validations. */
-export type RuleValidator = (
-  props: JsonSchemaProps,
-  value: unknown,
-  old: unknown,
-  path: string,
-) => readonly FieldError[];
+/** Evaluates the x-kubernetes-validations of a whole schema: cel/rules.ts compiles one. */
+export type RuleValidator = (value: unknown, old?: unknown) => readonly FieldError[];
+
+/** Has the schema x-kubernetes-validations anywhere? */
+export function hasRules(props: JsonSchemaProps): boolean {
+  if (props["x-kubernetes-validations"]?.length) return true;
+  const { items, additionalProperties, properties = {}, allOf = [] } = props;
+  const inner = [...(items ? [items] : []), ...allOf, ...Object.values(properties)];
+  return inner.some(hasRules) || (typeof additionalProperties === "object" && hasRules(additionalProperties));
+}
 
 export interface ValidateOptions {
-  /** The stored object, for transition rules. */
+  /** The stored object: what did not change since may stay wrong, and transition rules compare with it. */
   readonly old?: unknown;
   /** Evaluates CEL rules; without it, a schema with rules is refused. */
-  readonly rules?: RuleValidator;
+  readonly rules?: RuleValidator | undefined;
 }
 
 const patterns = new Map<string, RE2JS>();
@@ -84,6 +87,7 @@ class Validation {
   /** Checks a value against a schema; `path` is "spec.list[0].name". */
   check(props: JsonSchemaProps, value: unknown, path: string, old?: unknown): void {
     if (value === null && props.nullable) return;
+    if (old !== undefined && equalJson(old, value)) return;
     if (!this.#checkType(props, value, path)) return;
     if (props.enum && !props.enum.some((allowed) => equalJson(allowed, value))) {
       const supported = props.enum.map((allowed) => (typeof allowed === "string" ? allowed : stringifyJson(allowed)));
@@ -94,9 +98,8 @@ class Validation {
     else if (Array.isArray(value)) this.#checkArray(props, value, path, old);
     else if (isRecord(value)) this.#checkObject(props, value, path, old);
     this.#checkCombinations(props, value, path);
-    if (props["x-kubernetes-validations"]?.length) {
-      if (!this.#options.rules) throw notBuilt("x-kubernetes-validations (CEL rules) in a CustomResourceDefinition");
-      this.errors.push(...this.#options.rules(props, value, old, path));
+    if (props["x-kubernetes-validations"]?.length && !this.#options.rules) {
+      throw notBuilt("x-kubernetes-validations (CEL rules) in a CustomResourceDefinition");
     }
   }
 
@@ -239,16 +242,23 @@ function keysOf(props: JsonSchemaProps, item: unknown): Record<string, unknown> 
   return keys;
 }
 
-/** The old element that stands for the same thing: by key in keyed lists, by value in sets; elsewhere there is none. */
+/** The old element that stands for the same thing: the one with its keys in keyed lists; elsewhere there is none. */
 function correlated(props: JsonSchemaProps, value: unknown[], index: number, old: unknown): unknown {
-  if (!Array.isArray(old)) return undefined;
-  const type = props["x-kubernetes-list-type"];
-  if (type === "map") {
-    const keys = keysOf(props, value[index]);
-    return old.find((item) => equalJson(keysOf(props, item), keys));
-  }
-  return type === "set" ? old.find((item) => equalJson(item, value[index])) : undefined;
+  if (!Array.isArray(old) || props["x-kubernetes-list-type"] !== "map") return undefined;
+  const keys = keysOf(props, value[index]);
+  return old.find((item) => equalJson(keysOf(props, item), keys));
 }
+
+/** After these a value is not what its rules take it for. */
+const blocking = new Set<FieldError["reason"]>([
+  "FieldValueNotSupported",
+  "FieldValueRequired",
+  "FieldValueTooLong",
+  "FieldValueTooMany",
+  "FieldValueTypeInvalid",
+]);
+const unchecked =
+  "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
 /**
  * Checks a custom resource against its schema. Returns what is wrong (none: valid). Throws a 501 StatusError for a
@@ -257,5 +267,10 @@ function correlated(props: JsonSchemaProps, value: unknown[], index: number, old
 export function validateBySchema(props: JsonSchemaProps, value: unknown, options: ValidateOptions = {}): FieldError[] {
   const validation = new Validation(options);
   validation.check(props, value, "", options.old);
-  return validation.errors;
+  const { errors } = validation;
+  if (!options.rules) return errors;
+  if (errors.some(({ reason }) => blocking.has(reason))) {
+    errors.push({ reason: "FieldValueInvalid", field: "<nil>", message: `Invalid value: null: ${unchecked}` });
+  } else errors.push(...options.rules(value, options.old));
+  return errors;
 }

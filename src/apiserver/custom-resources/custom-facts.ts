@@ -12,20 +12,36 @@ import { compileJsonPath } from "../../machinery/jsonpath.ts";
 import type { KubeObject } from "../../machinery/object.ts";
 import type { Schema } from "../../machinery/schema.ts";
 import { type JsonSchemaProps, schemaFromOpenApi } from "../../machinery/schema-from-openapi.ts";
-import { validateBySchema } from "../../machinery/schema-validation.ts";
+import { hasRules, type RuleValidator, validateBySchema } from "../../machinery/schema-validation.ts";
 import type { FieldError } from "../../machinery/status.ts";
 import { objectMetaSchemaName } from "../verbs/decode.ts";
 
 const verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"] as const;
 
 /** Facts of every served version. Throws for a definition whose paths or patterns cannot be read. */
-export function customFacts(definition: CustomResourceDefinition): ResourceFacts[] {
-  return definition.spec.versions.filter(({ served }) => served).map((version) => factsOf(definition, version));
+export async function customFacts(definition: CustomResourceDefinition): Promise<ResourceFacts[]> {
+  const versions = definition.spec.versions.filter(({ served }) => served);
+  return await Promise.all(versions.map((version) => factsOf(definition, version)));
 }
 
-function factsOf({ spec }: CustomResourceDefinition, version: CustomResourceDefinitionVersion): ResourceFacts {
+const schemaOf = ({ schema }: CustomResourceDefinitionVersion) =>
+  schema?.openAPIV3Schema as JsonSchemaProps | undefined;
+
+/** What checks objects by the schema's rules; undefined: it has none. */
+async function rulesOf(props: JsonSchemaProps | undefined): Promise<RuleValidator | undefined> {
+  if (!props || !hasRules(props)) return undefined;
+  // Loaded at use: most definitions have no rules.
+  const { compileRules } = await import("../../machinery/cel/rules.ts");
+  return compileRules(props);
+}
+
+async function factsOf(
+  { spec }: CustomResourceDefinition,
+  version: CustomResourceDefinitionVersion,
+): Promise<ResourceFacts> {
   const { names, group } = spec;
-  const props = version.schema?.openAPIV3Schema as JsonSchemaProps | undefined;
+  const props = schemaOf(version);
+  const rules = await rulesOf(props);
   const hasStatus = version.subresources?.status !== undefined && version.subresources.status !== null;
   const scale = version.subresources?.scale;
   let schema: Schema | undefined;
@@ -60,7 +76,7 @@ function factsOf({ spec }: CustomResourceDefinition, version: CustomResourceDefi
       version: spec.versions.find(({ storage }) => storage)!.name,
       prefix: `${group}/${names.plural}`,
     },
-    strategy: customStrategy(props, hasStatus, version),
+    strategy: customStrategy(props, rules, hasStatus, version),
     selectableFields: selectableFieldsOf(version),
     columns: columnsOf(version),
   };
@@ -91,11 +107,12 @@ function countedPart(object: KubeObject, hasStatus: boolean): object {
 
 function customStrategy(
   props: JsonSchemaProps | undefined,
+  rules: RuleValidator | undefined,
   hasStatus: boolean,
   version: CustomResourceDefinitionVersion,
 ): Strategy {
   const check = (object: KubeObject, old?: KubeObject): FieldError[] =>
-    props ? validateBySchema(props, object, old ? { old } : {}) : [];
+    props ? validateBySchema(props, object, { rules, ...(old ? { old } : {}) }) : [];
   return {
     prepareForCreate(object) {
       if (hasStatus) delete (object as Body)["status"];
@@ -116,11 +133,8 @@ function customStrategy(
         }
       : {}),
     validate: (object) => check(object),
-    // What only holds between two states; the rest was checked by `validate`.
-    validateUpdate: (object, old) => {
-      const alone = new Set(check(object).map(({ field, message }) => `${field} ${message}`));
-      return check(object, old).filter(({ field, message }) => !alone.has(`${field} ${message}`));
-    },
+    validateUpdate: check,
+    ratchets: true,
     warnings: () =>
       version.deprecated ? [version.deprecationWarning || "this version of the custom resource is deprecated"] : [],
     allowUnconditionalUpdate: false,

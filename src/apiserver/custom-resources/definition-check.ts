@@ -1,6 +1,8 @@
 /** What a CustomResourceDefinition must be, beyond its type. Source: apiextensions' validation, as far as it decides. */
 import type { CustomResourceDefinition } from "../../api/generated/apiextensions-v1.ts";
+import { equalJson } from "../../machinery/apply/typed.ts";
 import { dns1035Label, dns1123Label, dns1123Subdomain } from "../../machinery/names.ts";
+import type { JsonSchemaProps } from "../../machinery/schema-from-openapi.ts";
 import { type FieldError, fieldError, invalid, notBuilt } from "../../machinery/status.ts";
 import type { AdmissionPlugin } from "../request.ts";
 
@@ -45,6 +47,19 @@ function checkDefinition({ metadata, spec }: CustomResourceDefinition): FieldErr
   return errors;
 }
 
+/** CEL rules must compile, and cost little enough at worst. */
+async function checkDefinitionRules({ spec }: CustomResourceDefinition): Promise<FieldError[]> {
+  const schemas = spec.versions.map(({ schema }) => schema!.openAPIV3Schema as JsonSchemaProps);
+  const { hasRules } = await import("../../machinery/schema-validation.ts");
+  if (!schemas.some(hasRules)) return [];
+  // Loaded at use: most definitions have no rules.
+  const { checkRules } = await import("../../machinery/cel/rule-check.ts");
+  // Kubernetes reads a schema that all versions share as one of the whole definition, and names it so.
+  const [first, ...others] = schemas;
+  if (others.every((schema) => equalJson(schema, first))) return checkRules(first!, "spec.validation.openAPIV3Schema");
+  return schemas.flatMap((schema, i) => checkRules(schema, `spec.versions[${i}].schema.openAPIV3Schema`));
+}
+
 /** Refuses definitions that cannot be served: invalid ones with 422, those that need webhooks with 501. */
 export const definitionCheck: AdmissionPlugin = {
   name: "CustomResourceDefinitionCheck",
@@ -55,10 +70,12 @@ export const definitionCheck: AdmissionPlugin = {
     const errors = checkDefinition(definition);
     if (errors.length > 0) throw invalid(of, definition.metadata.name ?? "", errors);
     if (definition.spec.conversion?.strategy === "Webhook") throw notBuilt("conversion of custom resources by webhook");
+    const wrong = await checkDefinitionRules(definition);
+    if (wrong.length > 0) throw invalid(of, definition.metadata.name ?? "", wrong);
     try {
       // Compiles every path. Loaded at use: most clusters define nothing.
       const { customFacts } = await import("./custom-facts.ts");
-      customFacts(definition);
+      await customFacts(definition);
     } catch (error) {
       const text = (error as Error).message;
       throw invalid(of, definition.metadata.name ?? "", [fieldError.invalid("spec.versions", "", text)]);

@@ -78,7 +78,7 @@ export async function startDefinitionController(options: {
     if (old?.spec === spec) return;
     // Loaded at use: most clusters define nothing.
     const { customFacts } = await import("./custom-facts.ts");
-    const facts = customFacts(definition as CustomResourceDefinition);
+    const facts = await customFacts(definition as CustomResourceDefinition);
     resources.replace(old?.facts ?? [], facts);
     served.set(name, { spec, facts });
     // Watchers of the old form start again with the new one.

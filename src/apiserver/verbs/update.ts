@@ -82,7 +82,7 @@ async function tryUpdate(
   try {
     if (!rule) prepare(facts, subresource, next, old);
     // Of a built-in kind, a status is written by components alone; a custom one has only its schema to be held to.
-    const validated = subresource !== "status" || facts.custom;
+    const validated = (subresource !== "status" || facts.custom) && !facts.strategy.ratchets;
     refuse(facts, call.name, [
       ...validateObjectMeta(facts, next),
       ...validateObjectMetaUpdate(next, old),

@@ -30,7 +30,7 @@ const named = new Map<string, CelType>(
 );
 named.set("list", types.listOf(types.dyn));
 named.set("map", types.mapOf(types.dyn, types.dyn));
-named.set("type", types.typeOf(types.dyn));
+named.set("type", types.typeType);
 named.set("optional_type", types.optionalOf(types.dyn));
 for (const name of ["net.IP", "net.CIDR"]) named.set(name, types.opaque(name));
 

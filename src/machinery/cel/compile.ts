@@ -3,6 +3,7 @@ import type { CallNode, Expr, ListNode, MapNode, SelectNode } from "./ast.ts";
 import { compileFold } from "./compile-fold.ts";
 import { attempt, charge, type Evaluate } from "./frame.ts";
 import type { Overload, Variable } from "./functions.ts";
+import { concatenationOf, equalityOf } from "./keyed-lists.ts";
 import { costs } from "./sizes.ts";
 import { type CelType, isOptional } from "./types.ts";
 import {
@@ -12,10 +13,13 @@ import {
   type CelValue,
   Double,
   Duration,
+  elementAt,
+  elementOf,
   equalValues,
   fromJson,
   insert,
   isMap,
+  keyForm,
   mapGet,
   noSuchKey,
   noSuchOverload,
@@ -185,6 +189,19 @@ export class Compiler {
       case "_==_":
       case "_!=_":
         return this.#equality(args, name === "_!=_");
+      case "_+_": {
+        const join = concatenationOf(args[0]!.type);
+        if (!join) break;
+        const [left, right] = [this.compile(args[0]!), this.compile(args[1]!)];
+        return (frame) => {
+          const [a, b] = [left(frame), right(frame)];
+          if (!Array.isArray(a) || !Array.isArray(b)) throw noSuchOverload();
+          charge(frame, Math.max(1, a.length * b.length));
+          return join(a, b);
+        };
+      }
+      case "_[_]":
+        return index(this.compile(args[0]!), this.compile(args[1]!));
       case "_?._": {
         const of = this.compile(args[0]!);
         const field = args[1]!.kind === "literal" ? String(args[1]!.value) : "";
@@ -210,15 +227,35 @@ export class Compiler {
   #equality(args: readonly Expr[], negate: boolean): Evaluate {
     const left = this.compile(args[0]!);
     const right = this.compile(args[1]!);
+    const equal = equalityOf(args[0]!.type) ?? equalityOf(args[1]!.type) ?? equalValues;
     return (frame) => {
       const a = left(frame);
       const b = right(frame);
       if (typeof a === "string" || typeof a === "object") {
         charge(frame, Math.ceil(Math.min(sizeOf(a), sizeOf(b)) * costs.stringTraversal));
       } else frame.cost++;
-      return equalValues(a, b) !== negate;
+      return equal(a, b) !== negate;
     };
   }
+}
+
+/** One lookup for all: what the container is decides. */
+function index(container: Evaluate, key: Evaluate): Evaluate {
+  return (frame) => {
+    const of = container(frame);
+    const at = key(frame);
+    frame.cost++;
+    if (Array.isArray(of)) return elementOf(of, at);
+    if (of instanceof Optional) {
+      if (of.value === undefined) return of;
+      const value = Array.isArray(of.value) ? elementAt(of.value, at) : mapGet(of.value, at);
+      return value === undefined ? Optional.none : new Optional(value);
+    }
+    if (!isMap(of)) throw noSuchOverload();
+    const value = mapGet(of, at);
+    if (value === undefined) throw noSuchKey(keyForm(at));
+    return value;
+  };
 }
 
 const isDefinite = (type: CelType | undefined) =>

@@ -1,6 +1,7 @@
 /** Kubernetes' environment for expressions: which libraries there are. Source: apiserver's cel/environment/base.go. */
 import { Functions } from "./functions.ts";
 import { formatLibrary } from "./library/formats.ts";
+import { listExtension } from "./library/list-extension.ts";
 import { lists, sets } from "./library/lists.ts";
 import { networks } from "./library/networks.ts";
 import { numbers } from "./library/numbers.ts";
@@ -22,6 +23,7 @@ export const kubernetesFunctions = new Functions(
   strings,
   lists,
   sets,
+  listExtension,
   searches,
   urls,
   quantities,

@@ -144,6 +144,23 @@ function optional(at: number, flat: boolean, target: Expr, name: string, body: E
   return make.call(at, "_?_:_", [make.call(at, "hasValue", [], target), some, make.call(at, "none", [], namespace())]);
 }
 
+/** list.sortBy(x, key) */
+function sortBy(at: number, target: Expr, name: string, key: Expr): Expr {
+  const input = "@sort_input";
+  const keys = map(at, make.ident(at, input), [name], [key]);
+  return fold({
+    at,
+    macro: { name: "bind" },
+    range: make.list(at, []),
+    vars: ["#unused"],
+    accuVar: input,
+    init: target,
+    condition: make.literal(at, false),
+    step: make.ident(at, input),
+    result: make.call(at, "@sortByAssociatedKeys", [keys], make.ident(at, input)),
+  });
+}
+
 const conditional = new Set(["all", "exists", "exists_one", "existsOne"]);
 
 /** What a call becomes when it is a macro; undefined when it is none, or its variables are no names. */
@@ -161,10 +178,10 @@ export function expandMacro(
     report(field.at, "invalid argument to has() macro");
     return undefined;
   }
-  const count = (name === "optMap" || name === "optFlatMap") && args.length === 2;
+  const alone = ["optMap", "optFlatMap", "sortBy"].includes(name) && args.length === 2;
   const two = own(twoVariables, `${name}:${args.length - 2}`);
   const one = own(oneVariable, `${name}:${args.length - 1}`);
-  if (!count && !one && !two) return undefined;
+  if (!alone && !one && !two) return undefined;
   const variables = args.slice(0, two && !one ? 2 : 1);
   const names: string[] = [];
   for (const variable of variables) {
@@ -173,13 +190,14 @@ export function expandMacro(
       continue;
     }
     const message =
-      conditional.has(name) || count || variables.length > 1
+      conditional.has(name) || alone || variables.length > 1
         ? "argument must be a simple name"
         : "argument is not an identifier";
     report(variable.at, message);
   }
   if (names.length < variables.length) return undefined;
-  if (count) return optional(at, name === "optFlatMap", target, names[0]!, args[1]!);
+  if (name === "sortBy") return sortBy(at, target, names[0]!, args[1]!);
+  if (alone) return optional(at, name === "optFlatMap", target, names[0]!, args[1]!);
   if (variables.length === 2 && names[0] === names[1]) {
     report(variables[1]!.at, "duplicate variable name");
     return undefined;

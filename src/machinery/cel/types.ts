@@ -22,6 +22,8 @@ export interface CelType {
     | "param";
   readonly name: string;
   readonly params: readonly CelType[];
+  /** Of a list whose order does not count: a set, or a map by these keys of its elements. */
+  readonly keyed?: { readonly set: boolean; readonly keys?: readonly string[] };
   /** Of an object: by the name that expressions use. */
   readonly fields?: ReadonlyMap<string, ObjectField>;
 }
@@ -52,6 +54,8 @@ export const error = simple("error");
 export const listOf = (item: CelType): CelType => ({ kind: "list", name: "list", params: [item] });
 export const mapOf = (key: CelType, value: CelType): CelType => ({ kind: "map", name: "map", params: [key, value] });
 export const typeOf = (of: CelType): CelType => ({ kind: "type", name: "type", params: [of] });
+/** The type of types. */
+export const typeType = simple("type");
 export const opaque = (name: string, ...params: CelType[]): CelType => ({ kind: "opaque", name, params });
 export const optionalOf = (of: CelType): CelType => opaque("optional_type", of);
 export const wrapperOf = (of: CelType): CelType => ({ kind: "wrapper", name: "wrapper", params: [of] });
@@ -76,8 +80,6 @@ export function formatType(type: CelType): string {
       return "null";
     case "error":
       return "!error!";
-    case "type":
-      return type.params[0]!.kind === "dyn" ? "type" : `type(${formatType(type.params[0]!)})`;
     default:
       return type.params.length === 0 ? type.name : `${type.name}(${type.params.map(formatType).join(", ")})`;
   }

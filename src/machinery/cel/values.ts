@@ -68,9 +68,9 @@ export class Double extends CelObject {
 
   equals(other: CelValue): boolean {
     if (other instanceof Double) return this.value === other.value;
-    if (other instanceof Uint) return this.value === Number(other.value) && BigInt(this.value) === other.value;
-    // biome-ignore lint/suspicious/noDoubleEquals: compares a double with a bigint exactly.
-    return (typeof other === "number" || typeof other === "bigint") && this.value == other;
+    // As doubles, whatever that loses: cel-go's rule.
+    if (other instanceof Uint) return this.value === Number(other.value);
+    return (typeof other === "number" || typeof other === "bigint") && this.value === Number(other);
   }
 }
 
@@ -139,7 +139,7 @@ export class TypeValue extends CelObject {
   }
 
   get type(): CelType {
-    return types.typeOf(types.dyn);
+    return types.typeType;
   }
 
   equals(other: CelValue): boolean {
@@ -233,6 +233,19 @@ export function mapGet(map: CelValue, key: CelValue): CelValue | undefined {
   }
   if (typeof key !== "string" || !Object.hasOwn(map as object, key)) return undefined;
   return fromJson((map as Record<string, unknown>)[key]);
+}
+
+/** The element at an index, which may be any number that is whole; undefined outside. */
+export function elementAt(list: readonly CelValue[], index: CelValue): CelValue | undefined {
+  const at = keyForm(index);
+  if (typeof at !== "number" && typeof at !== "bigint") throw noSuchOverload();
+  return typeof at === "number" && at >= 0 && at < list.length ? fromJson(list[at]) : undefined;
+}
+
+export function elementOf(list: readonly CelValue[], index: CelValue): CelValue {
+  const value = elementAt(list, index);
+  if (value === undefined) throw new CelError(`index out of bounds: ${String(keyForm(index))}`);
+  return value;
 }
 
 /** Puts an entry into a map that an expression makes. */

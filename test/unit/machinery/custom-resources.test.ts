@@ -117,7 +117,7 @@ test("CEL rules are refused until someone evaluates them", () => {
   const props: JsonSchemaProps = { type: "object", "x-kubernetes-validations": [{ rule: "self.a > 1" }] };
   assert.throws(() => validateBySchema(props, {}), { code: 501 });
   const seen: unknown[] = [];
-  const rules = (_: unknown, value: unknown, old: unknown) => {
+  const rules = (value: unknown, old: unknown) => {
     seen.push([value, old]);
     return [];
   };

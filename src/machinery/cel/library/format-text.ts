@@ -95,8 +95,18 @@ function floating(value: CelValue, precision: number, exponent: boolean): string
 
 /** toFixed switches to exponents from 1e21 on. */
 function fixed(value: number, digits: number): string {
-  if (Math.abs(value) < 1e21) return value.toFixed(digits);
+  if (Math.abs(value) < 1e21) return roundedToEven(value, digits);
   return BigInt(value) + (digits > 0 ? `.${"0".repeat(digits)}` : "");
+}
+
+/** Go rounds what is exactly half to the even digit, JavaScript away from zero. */
+function roundedToEven(value: number, digits: number): string {
+  const rounded = value.toFixed(digits);
+  const exact = value.toFixed(100);
+  const point = exact.indexOf(".") + 1 + digits;
+  if (digits >= 100 || !/^50*$/.test(exact.slice(point))) return rounded;
+  const kept = digits === 0 ? exact.slice(0, point - 1) : exact.slice(0, point);
+  return Number(kept.at(-1)) % 2 === 0 ? kept : rounded;
 }
 
 function based(value: CelValue, radix: 2 | 8 | 16, verb: string): string {

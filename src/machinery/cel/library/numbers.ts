@@ -76,9 +76,10 @@ const nonZero = (b: bigint, name: string): bigint => {
   return b;
 };
 
-/** What JavaScript's operators can compare. */
+/** What JavaScript's operators can compare; with a double on one side, both become doubles, as in cel-go. */
 const plain = (value: CelValue): number | bigint =>
   value instanceof Double || value instanceof Uint ? value.value : (value as CelInt);
+const asDouble = (value: CelValue) => Number(plain(value));
 
 type Order = (a: number | bigint, b: number | bigint) => boolean;
 const numeric: readonly (readonly [string, CelType])[] = [
@@ -94,8 +95,13 @@ export function numericOrder(name: string, compare: Order): Overload[] {
       a === b
         ? []
         : [
-            global(`${name}_${aName}_${bName}`, [a, b], bool, (x: CelValue, y: CelValue) =>
-              compare(plain(x), plain(y)),
+            global(
+              `${name}_${aName}_${bName}`,
+              [a, b],
+              bool,
+              a === double || b === double
+                ? (x: CelValue, y: CelValue) => compare(asDouble(x), asDouble(y))
+                : (x: CelValue, y: CelValue) => compare(plain(x), plain(y)),
             ),
           ],
     ),

@@ -8,6 +8,7 @@ import {
   type CelValue,
   Double,
   Duration,
+  elementAt,
   isMap,
   mapGet,
   mapSize,
@@ -15,7 +16,6 @@ import {
   Timestamp,
   Uint,
 } from "../values.ts";
-import { elementAt } from "./standard.ts";
 
 const v = param("V");
 const k = param("K");

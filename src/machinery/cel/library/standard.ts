@@ -9,14 +9,13 @@ import {
   type CelValue,
   Double,
   type Duration,
+  elementOf,
   equalValues,
   fromJson,
   insert,
-  keyForm,
   mapGet,
   mapKeys,
   mapSize,
-  noSuchKey,
   noSuchOverload,
   sizeOf,
   stringSize,
@@ -97,26 +96,6 @@ function order(name: string, symbol: string, holds: (sign: number) => boolean): 
   ];
 }
 
-/** The element at an index; lists take any number that is whole. */
-export function elementAt(list: readonly CelValue[], index: CelValue): CelValue | undefined {
-  const at = keyForm(index);
-  if (typeof at !== "number" && typeof at !== "bigint") throw noSuchOverload();
-  if (index instanceof Double && !Number.isInteger(index.value)) throw noSuchOverload();
-  return typeof at === "number" && at >= 0 && at < list.length ? fromJson(list[at]) : undefined;
-}
-
-function indexList(list: readonly CelValue[], index: CelValue): CelValue {
-  const value = elementAt(list, index);
-  if (value === undefined) throw new CelError(`index out of bounds: ${String(keyForm(index))}`);
-  return value;
-}
-
-function indexMap(map: CelValue, key: CelValue): CelValue {
-  const value = mapGet(map, key);
-  if (value === undefined) throw noSuchKey(keyForm(key));
-  return value;
-}
-
 function inList(value: CelValue, list: readonly CelValue[]): boolean {
   for (const item of list) if (equalValues(value, fromJson(item))) return true;
   return false;
@@ -149,7 +128,7 @@ const listOfA = listOf(a);
 const mapOfAB = mapOf(a, b);
 
 export const standard: Library = [
-  // The compiler runs these five itself; the checker needs their types.
+  // The compiler runs these, and indexing, itself; the checker needs their types.
   ["_?_:_", global("conditional", [bool, a, a], a, (c: boolean, x: CelValue, y: CelValue) => (c ? x : y))],
   ["_&&_", global("logical_and", [bool, bool], bool, (x: boolean, y: boolean) => x && y)],
   ["_||_", global("logical_or", [bool, bool], bool, (x: boolean, y: boolean) => x || y)],
@@ -167,7 +146,11 @@ export const standard: Library = [
     global("add_bytes", [bytes, bytes], bytes, (x: Uint8Array, y: Uint8Array) => Buffer.concat([x, y]), walkBoth),
     global("add_list", [listOfA, listOfA], listOfA, (x: CelValue[], y: CelValue[]) => x.concat(y)),
   ],
-  ["_[_]", global("index_list", [listOfA, int], a, indexList), global("index_map", [mapOfAB, a], b, indexMap)],
+  [
+    "_[_]",
+    global("index_list", [listOfA, int], a, elementOf),
+    global("index_map", [mapOfAB, a], b, (map: CelValue, key: CelValue) => mapGet(map, key) ?? null),
+  ],
   [
     "@in",
     global("in_list", [a, listOfA], bool, inList, ([, list]) => sizeOf(list!)),
