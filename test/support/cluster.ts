@@ -114,5 +114,6 @@ function watchForEnd(): void {
   process.once("exit", () => {
     for (const removeLeft of left.values()) removeLeft();
   });
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
+  // Each time: a runner and a terminal both tell, and a second signal without a listener would end the clearing up.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130));
 }
