@@ -14,9 +14,10 @@ import { apiVersionOf, type KubeList, type KubeObject, type ResourceType } from 
 import { methodNotSupported, notBuilt, type StatusError } from "../machinery/status.ts";
 import { forbiddenError } from "./authorization/forbidden-error.ts";
 import { type Call, type Core, groupResource, toStatusError } from "./core.ts";
-import { pathNotFound, type SpecialHandlers } from "./handler.ts";
+import type { SpecialHandlers } from "./handler.ts";
 import { checkVerb, createObject, patchObject, readObject, updateObject } from "./operations.ts";
 import type { Authorizer, RequestInfo, ServerContext, UserInfo } from "./request.ts";
+import { pathNotFound } from "./request-path.ts";
 import type { ResourceTable } from "./resource-table.ts";
 import { deleteObject } from "./verbs/delete.ts";
 import { deleteCollection } from "./verbs/delete-collection.ts";
