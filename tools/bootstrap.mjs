@@ -5,7 +5,7 @@
  *     node tools/bootstrap.mjs tools/up.ts --some-option
  */
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -47,13 +47,45 @@ function installed() {
   return { done: statSync(list).mtimeMs >= statSync(join(root, "package-lock.json")).mtimeMs, stamp, lock };
 }
 
-const { done, stamp, lock } = installed();
-if (!done) {
-  console.log("Installing npm packages: npm ci");
-  const code = await run("npm", ["ci", "--no-fund", "--no-audit"]);
-  if (code !== 0) process.exit(code);
+/**
+ * Waits until no other of our tools installs here, and takes its place: `npm ci` empties node_modules first, which two at
+ * once would do to each other. The lock of a process that is gone counts for nothing.
+ */
+async function takeTurn() {
+  const file = join(root, ".cache/install.pid");
+  mkdirSync(dirname(file), { recursive: true });
+  for (;;) {
+    try {
+      writeFileSync(file, String(process.pid), { flag: "wx" });
+      return () => rmSync(file, { force: true });
+    } catch {
+      if (!isAlive(Number(readFileSync(file, "utf8")))) rmSync(file, { force: true });
+      else await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
 }
-if (!existsSync(stamp)) writeFileSync(stamp, lock);
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+}
+
+if (!installed().done) {
+  const leave = await takeTurn();
+  process.on("exit", leave);
+  const { done, stamp, lock } = installed();
+  if (!done) {
+    console.log("Installing npm packages: npm ci");
+    const code = await run("npm", ["ci", "--no-fund", "--no-audit"]);
+    if (code !== 0) process.exit(code);
+    writeFileSync(stamp, lock);
+  }
+  leave();
+}
 const bin = join(root, "node_modules/.bin");
 const node = join(bin, process.platform === "win32" ? "node.cmd" : "node");
 const path = `${bin}${process.platform === "win32" ? ";" : ":"}${process.env.PATH}`;
