@@ -76,6 +76,7 @@ export class NodeRegistration {
     }
     if (signal.aborted) return;
     await mkdir(cniConfDir, { recursive: true });
+    if (signal.aborted) return;
     // The node is usable the moment that the network's configuration is there.
     const watcher = watch(cniConfDir, () => void this.#watchReadiness());
     watcher.on("error", () => {});
