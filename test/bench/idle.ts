@@ -113,7 +113,10 @@ async function processesOf(name: string): Promise<Process[]> {
   });
 }
 
-/** By the processes that were there all the time: those that come and go belong to the measurement. */
+/**
+ * By the processes that were there all the time: those that come and go belong to the measurement. The kernel counts whole
+ * pages, or larger pieces of its cache, for what a few bytes made dirty: this is more than reaches the disk.
+ */
 function writtenPerSecond(before: readonly Process[], after: readonly Process[]): number {
   const then = new Map(before.map(({ pid, writtenBytes }) => [pid, writtenBytes]));
   const bytes = after.reduce((sum, { pid, writtenBytes }) => sum + writtenBytes - (then.get(pid) ?? writtenBytes), 0);
