@@ -10,8 +10,6 @@ import { typeOfValue } from "./values.ts";
 export interface CheckOptions {
   readonly functions: Functions;
   readonly variables: readonly Variable[];
-  /** Must the elements of a list, the keys and the values of a map be of one type? Kubernetes says so. */
-  readonly homogeneous?: boolean;
 }
 
 /** Types that an expression may name: type(x) == string. */
@@ -38,13 +36,11 @@ class Checker {
   readonly issues: CelIssue[] = [];
   readonly substitutions = new Substitutions();
   readonly #functions: Functions;
-  readonly #homogeneous: boolean;
   readonly #scopes: Map<string, CelType>[];
   #fresh = 0;
 
-  constructor({ functions, variables, homogeneous = false }: CheckOptions) {
+  constructor({ functions, variables }: CheckOptions) {
     this.#functions = functions;
-    this.#homogeneous = homogeneous;
     this.#scopes = [new Map(variables.map(({ name, type }) => [name, type]))];
   }
 
@@ -92,7 +88,7 @@ class Checker {
         let item: CelType | undefined;
         for (const { value, optional } of expr.items) {
           const type = optional ? this.#unwrapped(value) : this.check(value);
-          item = this.#join(value.at, item, type);
+          item = this.#join(item, type);
         }
         return types.listOf(item ?? this.#newVariable());
       }
@@ -100,8 +96,8 @@ class Checker {
         let keys: CelType | undefined;
         let values: CelType | undefined;
         for (const { key, value, optional } of expr.entries) {
-          keys = this.#join(key.at, keys, this.check(key));
-          values = this.#join(value.at, values, optional ? this.#unwrapped(value) : this.check(value));
+          keys = this.#join(keys, this.check(key));
+          values = this.#join(values, optional ? this.#unwrapped(value) : this.check(value));
         }
         return types.mapOf(keys ?? this.#newVariable(), values ?? this.#newVariable());
       }
@@ -127,12 +123,9 @@ class Checker {
     return this.#report(expr.at, message);
   }
 
-  #join(at: number, present: CelType | undefined, type: CelType): CelType {
+  #join(present: CelType | undefined, type: CelType): CelType {
     if (!present) return type;
-    if (this.substitutions.assign([present], [type])) return mostGeneral(present, type);
-    if (!this.#homogeneous) return types.dyn;
-    const shown = (of: CelType) => formatType(this.substitutions.apply(of));
-    return this.#report(at, `expected type '${shown(present)}' but found '${shown(type)}'`);
+    return this.substitutions.assign([present], [type]) ? mostGeneral(present, type) : types.dyn;
   }
 
   #checkSelect(expr: SelectNode): CelType {
@@ -192,6 +185,11 @@ class Checker {
     if (!target) {
       const found = this.#functions.find(name.replace(/^\./, ""));
       for (const arg of args) this.check(arg);
+      if (found && (name === "_&&_" || name === "_||_")) {
+        for (const arg of args) this.#assert(arg, types.bool);
+        expr.overloads = found.overloads;
+        return types.bool;
+      }
       return found ? this.#resolve(expr, found, args) : this.#undeclared(at, name);
     }
     const prefix = qualifiedName(target);

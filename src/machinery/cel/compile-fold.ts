@@ -13,9 +13,9 @@ const roundCost = {
   all: 3,
   exists: 4,
   counted: 2,
-  skipped: 1,
   appended: 2 + costs.list,
-  inserted: 2,
+  insertedAll: 2,
+  inserted: 3,
 } as const;
 
 interface Loop {
@@ -25,8 +25,8 @@ interface Loop {
   readonly slot2: number | undefined;
 }
 
-/** Calls `round` for each element, its variables set, until that returns false. */
-function each({ range, slot, slot2 }: Loop, frame: Frame, round: () => boolean): void {
+/** Calls `round` for each element, its variables set, until that returns false. Were there more? */
+function each({ range, slot, slot2 }: Loop, frame: Frame, round: () => boolean): boolean {
   const values = range(frame);
   const { slots } = frame;
   if (Array.isArray(values)) {
@@ -36,16 +36,18 @@ function each({ range, slot, slot2 }: Loop, frame: Frame, round: () => boolean):
         slots[slot] = i;
         slots[slot2] = fromJson(values[i]);
       }
-      if (!round()) return;
+      if (!round()) return i + 1 < values.length;
     }
-    return;
+    return false;
   }
   if (!isMap(values)) throw noSuchOverload();
-  for (const key of mapKeys(values)) {
+  const keys = mapKeys(values);
+  for (const [i, key] of keys.entries()) {
     slots[slot] = key;
     if (slot2 !== undefined) slots[slot2] = mapGet(values, key)!;
-    if (!round()) return;
+    if (!round()) return i + 1 < keys.length;
   }
+  return false;
 }
 
 const isTrue = (value: CelValue): boolean => {
@@ -59,7 +61,7 @@ function quantifier(loop: Loop, predicate: Evaluate, decisive: boolean): Evaluat
   return (frame) => {
     let error: CelError | undefined;
     let decided = false;
-    each(loop, frame, () => {
+    const stopped = each(loop, frame, () => {
       charge(frame, cost);
       const value = attempt(predicate, frame);
       if (value === decisive) decided = true;
@@ -67,6 +69,8 @@ function quantifier(loop: Loop, predicate: Evaluate, decisive: boolean): Evaluat
       else if (typeof value !== "boolean") error = noSuchOverload();
       return !decided;
     });
+    // The condition, once more, that ends the loop early.
+    if (stopped) frame.cost += cost - 1;
     frame.cost += costs.identifier;
     if (decided) return decisive;
     if (error) throw error;
@@ -79,8 +83,10 @@ function existsOne(loop: Loop, predicate: Evaluate): Evaluate {
     let count = 0;
     each(loop, frame, () => {
       const found = isTrue(predicate(frame));
-      charge(frame, found ? roundCost.counted : roundCost.skipped);
-      if (found) count++;
+      if (found) {
+        charge(frame, roundCost.counted);
+        count++;
+      }
       return true;
     });
     frame.cost += 2;
@@ -91,10 +97,8 @@ function existsOne(loop: Loop, predicate: Evaluate): Evaluate {
 function mapping(loop: Loop, filter: Evaluate | undefined, transform: Evaluate): Evaluate {
   return (frame) => {
     const list: CelValue[] = [];
-    charge(frame, costs.list);
     each(loop, frame, () => {
-      if (filter && !isTrue(filter(frame))) charge(frame, roundCost.skipped);
-      else {
+      if (!filter || isTrue(filter(frame))) {
         list.push(transform(frame));
         charge(frame, roundCost.appended);
       }
@@ -108,14 +112,10 @@ function mapping(loop: Loop, filter: Evaluate | undefined, transform: Evaluate):
 function mapMaking(loop: Loop, filter: Evaluate | undefined, transform: Evaluate, whole: boolean): Evaluate {
   return (frame) => {
     const map = new CelMap();
-    charge(frame, costs.map);
     each(loop, frame, () => {
-      if (filter && !isTrue(filter(frame))) {
-        charge(frame, roundCost.skipped);
-        return true;
-      }
+      if (filter && !isTrue(filter(frame))) return true;
       const value = transform(frame);
-      charge(frame, roundCost.inserted);
+      charge(frame, whole ? roundCost.insertedAll : roundCost.inserted);
       if (!whole) insert(map, frame.slots[loop.slot]!, value);
       else if (isMap(value)) for (const key of mapKeys(value)) insert(map, key, mapGet(value, key)!);
       else throw noSuchOverload();
@@ -135,7 +135,6 @@ export function compileFold(compiler: Compiler, fold: FoldNode): Evaluate {
     compiler.pop(fold.accuVar);
     return (frame) => {
       frame.slots[slot] = init(frame);
-      charge(frame, costs.list);
       return result(frame);
     };
   }

@@ -1,7 +1,7 @@
 /** Checked trees to closures. Each adds what it costs, so that no expression can hold the process for long. */
 import type { CallNode, Expr, ListNode, MapNode, SelectNode } from "./ast.ts";
 import { compileFold } from "./compile-fold.ts";
-import { attempt, charge, type Evaluate } from "./frame.ts";
+import { attempt, charge, type Evaluate, type Frame } from "./frame.ts";
 import type { Overload, Variable } from "./functions.ts";
 import { concatenationOf, equalityOf } from "./keyed-lists.ts";
 import { costs } from "./sizes.ts";
@@ -53,11 +53,9 @@ export class Compiler {
   }
 
   compile(expr: Expr): Evaluate {
+    const constant = constantOf(expr);
+    if (constant !== undefined) return () => constant;
     switch (expr.kind) {
-      case "literal": {
-        const { value } = expr;
-        return () => value;
-      }
       case "ident":
         return this.#name(expr.name, expr.typeValue);
       case "select":
@@ -69,9 +67,10 @@ export class Compiler {
         return this.#list(expr);
       case "map":
         return this.#map(expr);
+      case "literal":
       case "struct":
         return () => {
-          throw new CelError(`unknown type '${expr.name}'`);
+          throw new CelError("messages cannot be made here");
         };
       case "fold":
         return compileFold(this, expr);
@@ -81,10 +80,7 @@ export class Compiler {
   #name(name: string, typeValue: CelType | undefined): Evaluate {
     if (typeValue) {
       const value = new TypeValue(typeValue);
-      return (frame) => {
-        frame.cost += costs.identifier;
-        return value;
-      };
+      return () => value;
     }
     const slots = this.#names.get(name.replace(/^\./, ""))!;
     const slot = name.startsWith(".") ? slots[0]! : slots.at(-1)!;
@@ -98,12 +94,13 @@ export class Compiler {
 
   #select({ operand, field, test }: SelectNode): Evaluate {
     const of = this.compile(operand);
+    const cost = baseCost(operand);
     const declared = operand.type?.kind === "object" ? operand.type.fields?.get(field) : undefined;
     if (!declared) {
       return test
         ? (frame) => hasField(of(frame), field)
         : (frame) => {
-            frame.cost += costs.identifier;
+            frame.cost += cost;
             return selectField(of(frame), field);
           };
     }
@@ -111,7 +108,7 @@ export class Compiler {
     if (test) return (frame) => Object.hasOwn(objectOf(of(frame)), key);
     return (frame) => {
       const object = objectOf(of(frame));
-      frame.cost += costs.identifier;
+      frame.cost += cost;
       if (!Object.hasOwn(object, key)) throw noSuchKey(field);
       const value = object[key];
       return (convert && value !== null ? convert(value) : value) as CelValue;
@@ -120,13 +117,6 @@ export class Compiler {
 
   #list({ items }: ListNode): Evaluate {
     const values = items.map(({ value }) => this.compile(value));
-    if (items.every(({ value, optional }) => value.kind === "literal" && !optional)) {
-      const list = items.map(({ value }) => (value.kind === "literal" ? value.value : null));
-      return (frame) => {
-        frame.cost += costs.list;
-        return list;
-      };
-    }
     if (items.some(({ optional }) => optional)) {
       return (frame) => {
         const list: CelValue[] = [];
@@ -178,7 +168,9 @@ export class Compiler {
       case "_||_":
         return logical(this.compile(args[0]!), this.compile(args[1]!), true);
       case "_?_:_": {
-        const [condition, yes, no] = args.map((arg) => this.compile(arg)) as [Evaluate, Evaluate, Evaluate];
+        const condition = this.compile(args[0]!);
+        const yes = this.#withoutBase(args[1]!);
+        const no = this.#withoutBase(args[2]!);
         return (frame) => {
           const value = condition(frame);
           if (value === true) return yes(frame);
@@ -196,12 +188,31 @@ export class Compiler {
         return (frame) => {
           const [a, b] = [left(frame), right(frame)];
           if (!Array.isArray(a) || !Array.isArray(b)) throw noSuchOverload();
-          charge(frame, Math.max(1, a.length * b.length));
+          frame.cost++;
           return join(a, b);
         };
       }
       case "_[_]":
-        return index(this.compile(args[0]!), this.compile(args[1]!));
+        return index(this.compile(args[0]!), this.#withoutBase(args[1]!), baseCost(args[0]!));
+      case "@in": {
+        const members = memberSet(args[1]!);
+        if (!members || isOptional(args[1]!.type!)) break;
+        const value = this.compile(args[0]!);
+        return (frame) => {
+          const key = keyForm(value(frame));
+          return key !== undefined && members.has(key);
+        };
+      }
+      case "or":
+      case "orValue": {
+        if (!expr.target || !expr.overloads?.every(({ id }) => id.startsWith("optional_"))) break;
+        const [first, second] = [this.compile(expr.target), this.compile(args[0]!)];
+        return (frame) => {
+          const optional = optionalOf(first(frame));
+          if (optional.value === undefined) return second(frame);
+          return name === "or" ? optional : optional.value;
+        };
+      }
       case "_?._": {
         const of = this.compile(args[0]!);
         const field = args[1]!.kind === "literal" ? String(args[1]!.value) : "";
@@ -224,6 +235,17 @@ export class Compiler {
     );
   }
 
+  /** A path that stands in a branch or an index costs no reading of its variable. */
+  #withoutBase(expr: Expr): Evaluate {
+    const evaluate = this.compile(expr);
+    if (!isPath(expr) || constantOf(expr) !== undefined || (expr.kind === "ident" && expr.typeValue)) return evaluate;
+    return (frame) => {
+      const value = evaluate(frame);
+      frame.cost -= costs.identifier;
+      return value;
+    };
+  }
+
   #equality(args: readonly Expr[], negate: boolean): Evaluate {
     const left = this.compile(args[0]!);
     const right = this.compile(args[1]!);
@@ -239,12 +261,59 @@ export class Compiler {
   }
 }
 
+const conversions = new Set("bool bytes double duration dyn int string timestamp uint type".split(" "));
+
+/** The value of what is known before anything runs. Throws CelError for a conversion that cannot work. */
+function constantOf(expr: Expr): CelValue | undefined {
+  if (expr.kind === "literal") return expr.value;
+  if (expr.kind === "list") {
+    const values = expr.items.map(({ value, optional }) => (optional ? undefined : constantOf(value)));
+    return values.every((value) => value !== undefined) ? values : undefined;
+  }
+  if (expr.kind === "map") {
+    const map = new CelMap();
+    for (const { key, value, optional } of expr.entries) {
+      const [name, of] = [constantOf(key), constantOf(value)];
+      if (optional || name === undefined || of === undefined) return undefined;
+      const form = name instanceof Double ? undefined : keyForm(name);
+      // A key that is none, or there twice, is an error of the evaluation.
+      if (form === undefined || map.entries.has(form)) return undefined;
+      insert(map, name, of);
+    }
+    return map;
+  }
+  if (expr.kind !== "call" || expr.target || !conversions.has(expr.name) || expr.args.length !== 1) return undefined;
+  const value = constantOf(expr.args[0]!);
+  const found = value !== undefined && expr.overloads?.find(({ args }) => accepts(args[0]!, value));
+  return found ? (found.call as (given: CelValue) => CelValue)(value as CelValue) : undefined;
+}
+
+/** The elements of a constant list, when all are plain. */
+function memberSet(expr: Expr): ReadonlySet<unknown> | undefined {
+  if (expr.kind !== "list") return undefined;
+  const list = constantOf(expr);
+  if (!Array.isArray(list) || !list.every((item) => ["string", "number", "bigint", "boolean"].includes(typeof item))) {
+    return undefined;
+  }
+  return new Set(list);
+}
+
+/** A variable with selections and indexes behind it. */
+function isPath(expr: Expr): boolean {
+  if (expr.kind === "ident") return true;
+  if (expr.kind === "select") return !expr.test;
+  return expr.kind === "call" && ["_[_]", "_[?_]", "_?._"].includes(expr.name);
+}
+
+/** Of one selection or index; what is no path becomes one by its first. */
+const baseCost = (operand: Expr) => (isPath(operand) ? 1 : 2);
+
 /** One lookup for all: what the container is decides. */
-function index(container: Evaluate, key: Evaluate): Evaluate {
+function index(container: Evaluate, key: Evaluate, cost: number): Evaluate {
   return (frame) => {
     const of = container(frame);
     const at = key(frame);
-    frame.cost++;
+    frame.cost += cost;
     if (Array.isArray(of)) return elementOf(of, at);
     if (of instanceof Optional) {
       if (of.value === undefined) return of;
@@ -273,40 +342,40 @@ function bindCall(
   const direct = overloads.length === 1 && types.every((type) => isDefinite(type)) ? first : undefined;
   if (!direct) return dynamicCall(args, overloads);
   const call = direct.call as (...values: readonly CelValue[]) => CelValue;
-  const { cost } = direct;
+  const { cost, resultCost } = direct;
   const checksNull = !takesNull(direct);
   const [one, two] = args;
-  if (args.length === 1 && one) {
+  if (args.length === 1 && one && !resultCost) {
     return (frame) => {
       const a = one(frame);
       if (a === null && checksNull) throw noSuchOverload();
-      const result = call(a);
-      if (cost) charge(frame, cost([a], result));
+      if (cost) charge(frame, cost([a]));
       else frame.cost++;
-      return result;
+      return call(a);
     };
   }
-  if (args.length === 2 && one && two) {
+  if (args.length === 2 && one && two && !resultCost) {
     return (frame) => {
       const a = one(frame);
       const b = two(frame);
       if ((a === null || b === null) && checksNull) throw noSuchOverload();
-      if (!cost) {
-        frame.cost++;
-        return call(a, b);
-      }
-      const result = call(a, b);
-      charge(frame, cost([a, b], result));
-      return result;
+      if (cost) charge(frame, cost([a, b]));
+      else frame.cost++;
+      return call(a, b);
     };
   }
   return (frame) => {
     const values = args.map((arg) => arg(frame));
     if (checksNull && values.includes(null)) throw noSuchOverload();
-    const result = call(...values);
-    charge(frame, cost ? cost(values, result) : 1);
-    return result;
+    return pricedCall(frame, direct, values);
   };
+}
+
+function pricedCall(frame: Frame, { call, cost, resultCost }: Overload, values: readonly CelValue[]): CelValue {
+  if (cost) charge(frame, cost(values));
+  const result = (call as (...given: readonly CelValue[]) => CelValue)(...values);
+  if (!cost) charge(frame, resultCost ? resultCost(result) : 1);
+  return result;
 }
 
 function dynamicCall(args: readonly Evaluate[], overloads: readonly Overload[]): Evaluate {
@@ -314,9 +383,7 @@ function dynamicCall(args: readonly Evaluate[], overloads: readonly Overload[]):
     const values = args.map((arg) => arg(frame));
     const found = overloads.find((overload) => overload.args.every((type, i) => accepts(type, values[i]!)));
     if (!found) throw noSuchOverload();
-    const result = (found.call as (...given: readonly CelValue[]) => CelValue)(...values);
-    charge(frame, found.cost ? found.cost(values, result) : 1);
-    return result;
+    return pricedCall(frame, found, values);
   };
 }
 

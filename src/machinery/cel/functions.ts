@@ -13,8 +13,10 @@ export interface Overload {
   readonly result: CelType;
   /** Evaluates it. Throws CelError. */
   readonly call: (...args: never[]) => CelValue;
-  /** What a call costs; absent: 1. */
-  readonly cost?: (args: readonly CelValue[], result: CelValue) => number;
+  /** What a call costs; absent: 1. Charged before the call, so that none too long is begun. */
+  readonly cost?: (args: readonly CelValue[]) => number;
+  /** What it costs by what came out, where only that tells. */
+  readonly resultCost?: (result: CelValue) => number;
 }
 
 export interface CelFunction {
@@ -39,6 +41,12 @@ const overload =
 export const global = overload(false);
 /** x.f() */
 export const member = overload(true);
+
+/** An overload whose cost only its result tells. */
+export const pricedByResult = (of: Overload, resultCost: (result: CelValue) => number): Overload => ({
+  ...of,
+  resultCost,
+});
 
 export type Library = readonly (readonly [name: string, ...overloads: Overload[]])[];
 

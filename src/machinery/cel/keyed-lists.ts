@@ -3,7 +3,7 @@
  * them as apply would. What a list is, only its type tells, so comparisons are made from types.
  */
 import type { CelType } from "./types.ts";
-import { type CelValue, equalValues, fromJson, isMap, mapGet, mapKeys, mapSize } from "./values.ts";
+import { CelObject, type CelValue, equalValues, fromJson, isMap, mapGet, mapKeys, mapSize } from "./values.ts";
 
 type Equal = (a: CelValue, b: CelValue) => boolean;
 type List = readonly CelValue[];
@@ -63,24 +63,34 @@ const mapEquality =
     });
   };
 
-/** What makes an element the same one: itself, or its keys. */
-function identityOf({ keyed }: CelType): Equal {
+/** A text that is the same for the same element: of itself, or of its keys. */
+function identityOf({ keyed }: CelType): (item: CelValue) => string {
   const keys = keyed && !keyed.set ? (keyed.keys ?? []) : undefined;
-  if (!keys) return equalValues;
-  return (a, b) => {
-    if (!isMap(a) || !isMap(b)) return false;
-    return keys.every((key) => equalValues(mapGet(a, key) ?? null, mapGet(b, key) ?? null));
-  };
+  if (!keys) return textOf;
+  return (item) => (isMap(item) ? keys.map((key) => textOf(mapGet(item, key) ?? null)).join("\0") : textOf(item));
+}
+
+function textOf(value: CelValue): string {
+  if (isMap(value)) {
+    const entries = mapKeys(value).map((key) => `${String(key)}\u0001${textOf(mapGet(value, key)!)}`);
+    return `{${entries.sort().join("\u0002")}}`;
+  }
+  if (Array.isArray(value)) return `[${value.map((item) => textOf(fromJson(item))).join("\u0002")}]`;
+  if (value instanceof CelObject || value instanceof Uint8Array) {
+    return JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? String(item) : item));
+  }
+  return `${typeof value}:${String(value)}`;
 }
 
 function keyedEquality(type: CelType, equal: Equal): Equal {
-  const same = identityOf(type);
+  const identity = identityOf(type);
   return (a, b) => {
     if (!Array.isArray(a) || !Array.isArray(b)) return equalValues(a, b);
     if (a.length !== b.length) return false;
-    return a.every((item: CelValue) => {
-      const other = b.find((candidate: CelValue) => same(fromJson(item), fromJson(candidate)));
-      return other !== undefined && equal(fromJson(item), fromJson(other));
+    const others = new Map<string, CelValue>(b.map((item: unknown) => [identity(fromJson(item)), fromJson(item)]));
+    return a.every((item: unknown) => {
+      const other = others.get(identity(fromJson(item)));
+      return other !== undefined && equal(fromJson(item), other);
     });
   };
 }
@@ -88,15 +98,14 @@ function keyedEquality(type: CelType, equal: Equal): Equal {
 /** + of the left operand's type; undefined: plain concatenation. */
 export function concatenationOf(type: CelType | undefined): ((a: List, b: List) => List) | undefined {
   if (!type?.keyed) return undefined;
-  const same = identityOf(type);
+  const identity = identityOf(type);
   const { set } = type.keyed;
   return (a, b) => {
-    const joined = [...a];
+    const joined = new Map<string, CelValue>(a.map((item) => [identity(fromJson(item)), item]));
     for (const item of b) {
-      const at = joined.findIndex((present) => same(fromJson(present), fromJson(item)));
-      if (at < 0) joined.push(item);
-      else if (!set) joined[at] = item;
+      const key = identity(fromJson(item));
+      if (!set || !joined.has(key)) joined.set(key, item);
     }
-    return joined;
+    return [...joined.values()];
   };
 }

@@ -1,6 +1,4 @@
 /** Texts to tokens. Source: the CEL language definition's lexis. */
-import { CelCompileError, type CelIssue } from "./issues.ts";
-
 export interface Token {
   readonly kind: "ident" | "escaped" | "int" | "uint" | "float" | "string" | "bytes" | "symbol" | "end";
   readonly text: string;
@@ -15,25 +13,34 @@ const integer = /(?:0x[0-9a-fA-F]+|\d+)[uU]?/y;
 const symbol = /==|!=|<=|>=|&&|\|\||[[\]{}().,:?!<>+\-*/%]/y;
 const quoted = /(?:[rR]?[bB]|[bB]?[rR])?(?:"""|'''|"|')/y;
 
-/** The index behind the closing quote, or -1. */
-function closing(source: string, from: number, quote: string, raw: boolean): number {
+const escapeSequence = /\\(?:[abfnrtv\\?"'`]|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})/y;
+
+/** Where a string ends: behind its closing quote, or behind what cannot stand in it. */
+function closing(source: string, from: number, quote: string, raw: boolean): { end: number; closed: boolean } {
   for (let i = from; i < source.length; i++) {
-    if (source.startsWith(quote, i)) return i + quote.length;
+    if (source.startsWith(quote, i)) return { end: i + quote.length, closed: true };
     const code = source.charCodeAt(i);
-    if (code === 0x5c && !raw) i++;
-    else if (quote.length === 1 && (code === 0x0a || code === 0x0d)) return -1;
+    if (code === 0x5c && !raw) {
+      escapeSequence.lastIndex = i;
+      const length = escapeSequence.exec(source)?.[0].length;
+      if (length === undefined) return { end: Math.min(i + 2, source.length), closed: false };
+      i += length - 1;
+    } else if (quote.length === 1 && (code === 0x0a || code === 0x0d)) return { end: i + 1, closed: false };
   }
-  return -1;
+  return { end: source.length, closed: false };
 }
 
-/** All tokens, the end included. Throws {@link CelCompileError} for texts that are no token. */
-export function tokenize(source: string): Token[] {
+/** All tokens, the end included. Texts that are none are reported and skipped. */
+export function tokenize(source: string, report: (at: number, message: string) => void): Token[] {
   const tokens: Token[] = [];
-  const issues: CelIssue[] = [];
   let at = 0;
   const match = (expression: RegExp): string | undefined => {
     expression.lastIndex = at;
     return expression.exec(source)?.[0];
+  };
+  const unrecognized = (length: number) => {
+    report(at, `Syntax error: token recognition error at: '${source.slice(at, at + length)}'`);
+    at += length;
   };
   for (;;) {
     at += match(space)!.length;
@@ -42,13 +49,11 @@ export function tokenize(source: string): Token[] {
     if (opening !== undefined) {
       const quote = opening.replace(/^[rRbB]+/, "");
       const prefix = opening.slice(0, opening.length - quote.length).toLowerCase();
-      const end = closing(source, at + opening.length, quote, prefix.includes("r"));
-      if (end < 0) {
-        issues.push({ offset: at, message: `Syntax error: token recognition error at: '${source.slice(at)}'` });
-        break;
-      }
-      tokens.push({ kind: prefix.includes("b") ? "bytes" : "string", text: source.slice(at, end), at });
-      at = end;
+      const { end, closed } = closing(source, at + opening.length, quote, prefix.includes("r"));
+      if (closed) {
+        tokens.push({ kind: prefix.includes("b") ? "bytes" : "string", text: source.slice(at, end), at });
+        at = end;
+      } else unrecognized(end - at);
       continue;
     }
     const name = match(word);
@@ -67,11 +72,10 @@ export function tokenize(source: string): Token[] {
       at += token.text.length;
     } else {
       const character = String.fromCodePoint(source.codePointAt(at)!);
-      issues.push({ offset: at, message: `Syntax error: token recognition error at: '${character}'` });
-      at += character.length;
+      // The first half of "&&", "||" and "==" takes what follows with it.
+      unrecognized("&|=".includes(character) ? Math.min(2, source.length - at) : character.length);
     }
   }
-  if (issues.length > 0) throw new CelCompileError(source, issues);
   tokens.push({ kind: "end", text: "<EOF>", at: source.length });
   return tokens;
 }

@@ -35,6 +35,40 @@ export function libraryEstimate(
       ? undefined
       : { expr: undefined, type: of.type.params[0]!, path: of.path && [...of.path, "@items"], size: undefined };
   const [first, second] = args;
+  const whole = (operand: Operand | undefined, otherwise: number) => {
+    const value = operand?.expr?.kind === "literal" ? operand.expr.value : undefined;
+    return typeof value === "number" ? value : otherwise;
+  };
+  /** A call that makes a list. */
+  const made = (size: SizeRange, factor: number): CallEstimate => ({
+    cost: add(scale(size, factor), range(1 + costs.list)),
+    result: size,
+  });
+  const squared = (size: SizeRange) => multiply(size, size);
+  const ordered = (of: Operand | undefined) =>
+    made(squared(sizeOf(of)), ["string", "bytes"].includes(of?.type.params[0]?.kind ?? "") ? 2.1 : 2);
+  switch (name) {
+    case "slice":
+      return made(range(Math.max(0, whole(second, sizeOf(target).max) - whole(first, 0))), 1);
+    case "lists.range":
+      return made(range(whole(first, unbounded)), 1);
+    case "reverse":
+      return made(sizeOf(target), 1);
+    case "flatten":
+      return made(sizeOf(target), first ? whole(first, unbounded) : 1);
+    case "distinct":
+      return made(squared(sizeOf(target)), 2);
+    case "sort":
+      return ordered(target);
+    case "@sortByAssociatedKeys":
+      return ordered(first);
+    case "sets.contains":
+    case "sets.intersects":
+    case "sets.equivalent": {
+      const pairs = multiply(sizeOf(first), sizeOf(second));
+      return { cost: add(scale(pairs, name === "sets.equivalent" ? 2 : 1), one) };
+    }
+  }
   if (unit.has(name)) return { cost: one };
   switch (name) {
     case "check":
@@ -88,9 +122,18 @@ export function libraryEstimate(
       const cost = multiply(text, scale(sizeOf(first), costs.regexLength));
       return { cost, result: { min: 0, max: sizeOf(target).max } };
     }
+    case "cidr":
+    case "isIP":
+    case "isCIDR":
+    case "quantity":
+    case "isQuantity":
+    case "semver":
+    case "isSemver":
+      return { cost: traversal(sizeOf(first)) };
     case "ip":
-      // As functions, ip("…") and cidr("…") have no target, and Kubernetes lets them cost 1.
-      return target ? { cost: one } : undefined;
+      return { cost: id === "cidr_ip" ? one : traversal(sizeOf(first)) };
+    case "ip.isCanonical":
+      return { cost: scale(sizeOf(first), 2 * costs.stringTraversal) };
     case "containsIP":
     case "containsCIDR": {
       if (!target || !first) return undefined;

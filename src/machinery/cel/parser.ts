@@ -30,13 +30,16 @@ class Parser {
   readonly #options: ParseOptions;
   /** Wrong, but the rest can still be read. */
   readonly issues: CelIssue[] = [];
+  readonly report = (at: number, message: string): void => {
+    this.issues.push({ offset: at, message });
+  };
   #next = 0;
   #nesting = 0;
 
   constructor(source: string, options: ParseOptions) {
     this.#source = source;
     this.#options = options;
-    this.#tokens = tokenize(source);
+    this.#tokens = tokenize(source, this.report);
   }
 
   get #token(): Token {
@@ -61,12 +64,15 @@ class Parser {
   }
 
   #expect(text: string, expected = `'${text}'`): Token {
-    return this.#take(text) ?? this.#unexpected(expected);
+    const token = this.#take(text);
+    if (token) return token;
+    // With one choice only, a token too few or too many is told as such.
+    if (expected === `'${text}'`) {
+      if (this.#is(text, 1)) this.#fail(`Syntax error: extraneous input '${this.#token.text}' expecting ${expected}`);
+      if (this.#token.kind === "end" && text !== ":") this.#fail(`Syntax error: missing ${expected} at '<EOF>'`);
+    }
+    return this.#unexpected(expected);
   }
-
-  readonly report = (at: number, message: string): void => {
-    this.issues.push({ offset: at, message });
-  };
 
   #limited<Node extends Expr>(node: Node): Node {
     if (node.depth > maxDepth) this.#fail("max recursion depth exceeded", -1);
@@ -76,7 +82,8 @@ class Parser {
   parse(): Expr {
     const expr = this.#expr();
     if (this.#token.kind !== "end") {
-      this.#fail(`Syntax error: mismatched input '${this.#token.text}' expecting <EOF>`);
+      const what = this.#tokens[this.#next + 1]?.kind === "end" ? "extraneous" : "mismatched";
+      this.#fail(`Syntax error: ${what} input '${this.#token.text}' expecting <EOF>`);
     }
     return expr;
   }

@@ -37,8 +37,8 @@ export class CelProgram {
   constructor(source: string, { variables, functions = kubernetesFunctions, ...options }: CompileOptions) {
     this.source = source;
     this.expr = parseCel(source, options);
-    this.type = checkCel(source, this.expr, { functions, variables, homogeneous: !options.mixedLiterals });
-    const issues = checkLiterals(this.expr);
+    this.type = checkCel(source, this.expr, { functions, variables });
+    const issues = checkLiterals(this.expr, options.mixedLiterals);
     if (issues.length > 0) throw new CelCompileError(source, issues);
     const compiler = new Compiler(variables);
     this.#evaluate = compiler.compile(this.expr);

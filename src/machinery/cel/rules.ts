@@ -12,7 +12,7 @@ import { CelProgram, type Outcome } from "./program.ts";
 import { normalizedFieldPath } from "./rule-field-path.ts";
 import { type Declared, declare, escapeName } from "./schema-types.ts";
 import * as types from "./types.ts";
-import { CelCostExceeded, type CelValue, Optional } from "./values.ts";
+import { CelCostExceeded, CelError, type CelValue, Optional } from "./values.ts";
 
 /** apiextensions/v1 ValidationRule. */
 export interface ValidationRule {
@@ -44,10 +44,11 @@ export interface CompiledRule {
 
 const rulesOf = (props: JsonSchemaProps) => (props["x-kubernetes-validations"] ?? []) as readonly ValidationRule[];
 
-const faultOf = (error: unknown): string => {
-  if (error instanceof CelCompileError) return error.message;
+function faultOf(what: string, error: unknown): string {
+  if (error instanceof CelCompileError) return `${what}compilation failed: ${error.message}`;
+  if (error instanceof CelError) return `${what === "" ? "program " : what}instantiation failed: ${error.message}`;
   throw error;
-};
+}
 
 /** Compiles one rule of a schema. Never throws for what a user wrote: `fault` says it. */
 export function compileRule(rule: ValidationRule, props: JsonSchemaProps, declared: Declared): CompiledRule {
@@ -60,7 +61,7 @@ export function compileRule(rule: ValidationRule, props: JsonSchemaProps, declar
   try {
     program = new CelProgram(rule.rule, { variables });
   } catch (error) {
-    return { rule, fault: `compilation failed: ${faultOf(error)}`, usesOldSelf: false };
+    return { rule, fault: faultOf("", error), usesOldSelf: false };
   }
   if (program.type.kind !== "bool") {
     return { rule, fault: "cel expression must evaluate to a bool", usesOldSelf: false };
@@ -78,7 +79,7 @@ export function compileRule(rule: ValidationRule, props: JsonSchemaProps, declar
     if (message.type.kind === "string") return { ...compiled, message };
     return { ...compiled, messageFault: "messageExpression must evaluate to a string" };
   } catch (error) {
-    return { ...compiled, messageFault: `messageExpression compilation failed: ${faultOf(error)}` };
+    return { ...compiled, messageFault: faultOf("messageExpression ", error) };
   }
 }
 

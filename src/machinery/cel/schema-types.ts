@@ -149,8 +149,12 @@ function objectType(props: JsonSchemaProps, resource: boolean, path: string): De
     const field = declare(inner, inner["x-kubernetes-embedded-resource"] === true, `${path}.${name ?? key}`);
     if (!field) continue;
     if (name !== undefined) {
-      fields.set(name, field);
-      objectFields.set(name, { type: field.type, key, ...(field.convert ? { convert: field.convert } : {}) });
+      const objectField = { type: field.type, key, ...(field.convert ? { convert: field.convert } : {}) };
+      // Keywords that the grammar takes as fields need no escape any more.
+      for (const called of reserved.has(key) ? [name, key] : [name]) {
+        fields.set(called, field);
+        objectFields.set(called, objectField);
+      }
     }
     if (required.has(key) && inner.default === undefined) minBytes += Buffer.byteLength(key) + field.minBytes + 4;
   }

@@ -6,7 +6,6 @@ import {
   dns1123Subdomain,
   labelValue,
   maskTrailingDash,
-  portName,
   qualifiedName,
 } from "../../names.ts";
 import { global, type Library, member } from "../functions.ts";
@@ -57,16 +56,15 @@ const formats: Readonly<Record<string, Format>> = {
   dns1123Subdomain: new Format("DNS1123Subdomain", 60, dns1123Subdomain),
   dns1035Label: new Format("DNS1035Label", 30, dns1035Label),
   qualifiedName: new Format("QualifiedName", 60, qualifiedName),
-  portName: new Format("PortName", 20, portName),
   dns1123LabelPrefix: new Format("DNS1123LabelPrefix", 30, prefix(dns1123Label)),
   dns1123SubdomainPrefix: new Format("DNS1123SubdomainPrefix", 60, prefix(dns1123Subdomain)),
   dns1035LabelPrefix: new Format("DNS1035LabelPrefix", 30, prefix(dns1035Label)),
   labelValue: new Format("LabelValue", 40, labelValue),
-  uri: new Format("URI", 1500, uri),
-  uuid: new Format("uuid", 85, named("uuid", "does not match the UUID format")),
-  byte: new Format("byte", 90, named("byte", "invalid base64")),
-  date: new Format("date", 100, named("date", "invalid date")),
-  datetime: new Format("datetime", 100, named("datetime", "invalid datetime")),
+  uri: new Format("URI", 1103, uri),
+  uuid: new Format("uuid", 70, named("uuid", "does not match the UUID format")),
+  byte: new Format("byte", 84, named("byte", "invalid base64")),
+  date: new Format("date", 71, named("date", "invalid date")),
+  datetime: new Format("datetime", 71, named("datetime", "invalid datetime")),
 };
 
 function validateCost([format, text]: readonly CelValue[]): number {

@@ -1,11 +1,11 @@
 /** cel-go's lists extension, version 3, as Kubernetes has it since v1.34; first and last are with the optionals. */
-import { global, type Library, member } from "../functions.ts";
+import { global, type Library, member, pricedByResult } from "../functions.ts";
 import { dyn, int, listOf, param } from "../types.ts";
 import { CelError, type CelInt, type CelValue, equalValues, fromJson } from "../values.ts";
+import { comparable } from "./lists.ts";
 import { compareValues } from "./standard.ts";
 
 const a = param("T");
-const k = param("K");
 const listOfA = listOf(a);
 
 type List = readonly CelValue[];
@@ -48,20 +48,41 @@ function sortByKeys(list: List, keys: List): CelValue[] {
   return order.map((i) => fromJson(list[i]));
 }
 
-const walk = ([list]: readonly CelValue[]) => 1 + (list as List).length;
+/** A call, and the list it makes. */
+const base = 11;
+const madeCost = (made: CelValue) => base + (made as List).length;
+const walk = ([list]: readonly CelValue[]) => base + (list as List).length;
 /** Every element is compared with every other at worst. */
-const square = ([list]: readonly CelValue[]) => 1 + (list as List).length ** 2;
+function square(list: CelValue): number {
+  const [first] = list as List;
+  const factor = typeof first === "string" || first instanceof Uint8Array ? 2.1 : 2;
+  return base + Math.floor((list as List).length ** 2 * factor);
+}
 
 export const listExtension: Library = [
-  ["lists.range", global("lists_range", [int], listOf(int), range, (_, made) => 1 + (made as List).length)],
-  ["slice", member("list_slice", [listOfA, int, int], listOfA, slice, walk)],
+  ["lists.range", pricedByResult(global("lists_range", [int], listOf(int), range), madeCost)],
+  ["slice", pricedByResult(member("list_slice", [listOfA, int, int], listOfA, slice), madeCost)],
   [
     "flatten",
-    member("list_flatten", [listOf(listOfA)], listOfA, flatten, (_, made) => 1 + (made as List).length),
-    member("list_flatten_int", [listOf(dyn), int], listOf(dyn), flatten, (_, made) => 1 + (made as List).length),
+    member("list_flatten", [listOf(listOfA)], listOfA, flatten, walk),
+    member("list_flatten_int", [listOf(dyn), int], listOf(dyn), flatten, ([list, depth]) => {
+      return base + (list as List).length * Math.max(0, Number(depth));
+    }),
   ],
-  ["distinct", member("list_distinct", [listOfA], listOfA, distinct, square)],
+  ["distinct", member("list_distinct", [listOfA], listOfA, distinct, ([list]) => square(list!))],
   ["reverse", member("list_reverse", [listOfA], listOfA, (list: List) => list.toReversed(), walk)],
-  ["sort", member("list_sort", [listOfA], listOfA, sort, walk)],
-  ["@sortByAssociatedKeys", member("list_sortByAssociatedKeys", [listOfA, listOf(k)], listOfA, sortByKeys, walk)],
+  [
+    "sort",
+    ...comparable.map((type) =>
+      member(`list_${type.kind}_sort`, [listOf(type)], listOf(type), sort, ([list]) => square(list!)),
+    ),
+  ],
+  [
+    "@sortByAssociatedKeys",
+    ...comparable.map((type) =>
+      member(`list_${type.kind}_sortByAssociatedKeys`, [listOfA, listOf(type)], listOfA, sortByKeys, ([, keys]) =>
+        square(keys!),
+      ),
+    ),
+  ],
 ];

@@ -65,8 +65,8 @@ function sumOf(list: List, zero: "int" | "uint" | "double" | "duration"): CelVal
 const indexOf = (list: List, wanted: CelValue) => list.findIndex((item) => equalValues(fromJson(item), wanted));
 const lastIndexOf = (list: List, wanted: CelValue) => list.findLastIndex((item) => equalValues(fromJson(item), wanted));
 
-const summable: readonly CelType[] = [int, uint, double, duration];
-const comparable: readonly CelType[] = [int, uint, double, bool, duration, timestamp, string, bytes];
+export const summable: readonly CelType[] = [int, uint, double, duration];
+export const comparable: readonly CelType[] = [int, uint, double, bool, duration, timestamp, string, bytes];
 
 const each = (types: readonly CelType[], name: string, make: (type: CelType, id: string) => Overload) =>
   types.map((type) => make(type, `list_${type.kind}_${name}_${type.kind}`));
@@ -99,7 +99,7 @@ const has = (list: List, wanted: CelValue) => list.some((item) => equalValues(fr
 const containsAll = (list: List, wanted: List) => wanted.every((item) => has(list, item));
 
 /** Every element is compared with every other. */
-const product = ([x, y]: readonly CelValue[]) => Math.max(1, (x as List).length * (y as List).length);
+const product = ([x, y]: readonly CelValue[]) => 1 + (x as List).length * (y as List).length;
 
 export const sets: Library = [
   ["sets.contains", global("list_sets_contains_list", [listOfA, listOfA], bool, containsAll, product)],
@@ -110,7 +110,7 @@ export const sets: Library = [
       [listOfA, listOfA],
       bool,
       (x: List, y: List) => containsAll(x, y) && containsAll(y, x),
-      (args) => 2 * product(args),
+      (args) => 2 * product(args) - 1,
     ),
   ],
   [

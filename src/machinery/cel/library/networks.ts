@@ -3,7 +3,7 @@ import { type Cidr, formatIp, type IpAddress, parseCidr, parseIp } from "../../c
 import { global, type Library, member, type Overload } from "../functions.ts";
 import { costs } from "../sizes.ts";
 import { bool, type CelType, int, opaque, string } from "../types.ts";
-import { CelError, CelObject, type CelValue, sizeOf } from "../values.ts";
+import { CelError, CelObject, type CelValue, noSuchOverload, sizeOf } from "../values.ts";
 
 export const ipType = opaque("net.IP");
 export const cidrType = opaque("net.CIDR");
@@ -69,8 +69,8 @@ const isMapped = ({ family, value }: IpAddress) => family === 6 && value >> 32n 
 /** Zones and IPv4 addresses inside IPv6 ones are refused. */
 function readIp(text: string): IpAddress | string {
   const ip = parseIp(text);
-  if (!ip) return `unable to parse IP`;
-  return isMapped(ip) ? "IPv4-mapped IPv6 address is not allowed" : ip;
+  if (!ip) return `ParseAddr(${JSON.stringify(text)}): unable to parse IP`;
+  return isMapped(ip) ? `IPv4-mapped IPv6 address ${JSON.stringify(text)} is not allowed` : ip;
 }
 
 function toIp(text: string): IpValue {
@@ -86,16 +86,40 @@ function readCidr(text: string): CidrValue | string {
     const address = parseIp(text.slice(0, text.indexOf("/")))!;
     // Leading zeros of the prefix mean nothing good.
     if (/\/0\d/.test(text)) return `netip.ParsePrefix(${JSON.stringify(text)}): bad bits after slash`;
-    return isMapped(address) ? "IPv4-mapped IPv6 address is not allowed" : new CidrValue(cidr, address);
+    return isMapped(address)
+      ? `IPv4-mapped IPv6 address ${JSON.stringify(text)} is not allowed`
+      : new CidrValue(cidr, address);
   } catch {
-    return `netip.ParsePrefix(${JSON.stringify(text)}): unable to parse`;
+    const [address = "", prefix = ""] = text.split("/");
+    const why = !text.includes("/")
+      ? "no '/'"
+      : !parseIp(address)
+        ? `ParseAddr(${JSON.stringify(address)}): unable to parse IP`
+        : /^\d{1,3}$/.test(prefix)
+          ? "prefix length out of range"
+          : `bad bits after slash: ${JSON.stringify(prefix)}`;
+    return `netip.ParsePrefix(${JSON.stringify(text)}): ${why}`;
   }
 }
 
 function toCidr(text: string): CidrValue {
   const cidr = readCidr(text);
-  if (typeof cidr === "string")
-    throw new CelError(`network address parse error during conversion from string: ${cidr}`);
+  // Kubernetes says it twice, too.
+  const what = "network address parse error during conversion from string";
+  if (typeof cidr === "string") throw new CelError(`${what}: ${what}: ${cidr}`);
+  return cidr;
+}
+
+/** What a text in the place of an address must be; Kubernetes gives no reason here. */
+function ipOrNone(text: string): IpAddress {
+  const ip = readIp(text);
+  if (typeof ip === "string") throw noSuchOverload();
+  return ip;
+}
+
+function cidrOrNone(text: string): CidrValue {
+  const cidr = readCidr(text);
+  if (typeof cidr === "string") throw noSuchOverload();
   return cidr;
 }
 
@@ -168,7 +192,7 @@ export const networks: Library = [
       "cidr_contains_ip_string",
       [cidrType, string],
       bool,
-      ({ cidr }: CidrValue, text: string) => cidr.contains(toIp(text).ip),
+      ({ cidr }: CidrValue, text: string) => cidr.contains(ipOrNone(text)),
       containsCost(true, false),
     ),
   ],
@@ -179,7 +203,7 @@ export const networks: Library = [
       "cidr_contains_cidr_string",
       [cidrType, string],
       bool,
-      (outer: CidrValue, text: string) => containsCidr(outer, toCidr(text)),
+      (outer: CidrValue, text: string) => containsCidr(outer, cidrOrNone(text)),
       containsCost(true, true),
     ),
   ],

@@ -120,37 +120,37 @@ function truncated(value: number, low: number, high: number, kind: string): bigi
   return BigInt(Math.trunc(value));
 }
 
-/** As Go's %g of a double: shortest, with exponents from 1e21 on, and below 1e-4. */
+/** As Go's FormatFloat with 'g': shortest, with an exponent below 1e-4 and from a million on. */
 export function doubleText(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "+Inf" : "-Inf";
   if (Object.is(value, -0)) return "-0";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e21)) {
+  if (size !== 0 && (size < 1e-4 || size >= 1e6)) {
     return value.toExponential().replace(/e([+-])(\d)$/, "e$10$2");
   }
   return String(value);
 }
+
+/** A text that does not say a value of the type. */
+export const noConversion = (to: string) => new CelError(`type conversion error from 'string' to '${to}'`);
 
 function parseDouble(text: string): Double {
   const trimmed = /^[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)$/.test(text);
   const special = /^([+-]?)(?:inf|infinity)$/i.exec(text);
   if (special) return new Double(special[1] === "-" ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY);
   if (/^nan$/i.test(text)) return new Double(Number.NaN);
-  if (!trimmed) throw new CelError(`strconv.ParseFloat: parsing ${JSON.stringify(text)}: invalid syntax`);
+  if (!trimmed) throw noConversion("double");
   return new Double(Number(text));
 }
 
 function parseInteger(text: string, unsigned: boolean): bigint {
-  const name = unsigned ? "ParseUint" : "ParseInt";
-  if (!(unsigned ? /^\d+$/ : /^[+-]?\d+$/).test(text)) {
-    throw new CelError(`strconv.${name}: parsing ${JSON.stringify(text)}: invalid syntax`);
-  }
+  const wrong = () => noConversion(unsigned ? "uint" : "int");
+  if (!(unsigned ? /^\d+$/ : /^[+-]?\d+$/).test(text)) throw wrong();
   // More digits are out of range whatever they are.
-  const value = text.replace(/^[+-]?0+/, "").length > 25 ? maxUint + 1n : BigInt(text.replace(/^\+/, ""));
-  if (unsigned ? value > maxUint : value > maxInt || value < minInt) {
-    throw new CelError(`strconv.${name}: parsing ${JSON.stringify(text)}: value out of range`);
-  }
+  if (text.replace(/^[+-]?0+/, "").length > 25) throw wrong();
+  const value = BigInt(text.replace(/^\+/, ""));
+  if (unsigned ? value > maxUint : value > maxInt || value < minInt) throw wrong();
   return value;
 }
 

@@ -35,12 +35,29 @@ const grammar = new RegExp(`^${core}(?:-(${preIdentifier}(?:\\.${preIdentifier})
 const maxLength = 1024;
 const maxUint64 = 2n ** 64n - 1n;
 
+/** What is wrong first. */
+function faultOf(text: string): string {
+  if (text === "") return "Version string empty";
+  if (text.split(".").length < 3) return "No Major.Minor.Patch elements found";
+  const [major = "", minor = "", ...rest] = text.split(".");
+  const patch = rest.join(".").replace(/[-+].*$/s, "");
+  for (const [name, part] of [
+    ["major", major],
+    ["minor", minor],
+    ["patch", patch],
+  ] as const) {
+    if (!/^\d+$/.test(part)) return `Invalid character(s) found in ${name} number ${JSON.stringify(part)}`;
+    const title = `${name[0]!.toUpperCase()}${name.slice(1)}`;
+    if (/^0\d/.test(part)) return `${title} number must not contain leading zeroes ${JSON.stringify(part)}`;
+  }
+  return `invalid pre-release or build meta data in ${JSON.stringify(text)}`;
+}
+
 /** Throws CelError. */
 function parse(text: string): Version {
   // Longer ones would take the expression long, and nobody has them.
   const match = text.length > maxLength ? null : grammar.exec(text);
-  if (!match)
-    throw new CelError(text === "" ? "Version string empty" : `invalid semantic version ${JSON.stringify(text)}`);
+  if (!match) throw new CelError(faultOf(text));
   const numbers = [BigInt(match[1]!), BigInt(match[2]!), BigInt(match[3]!)] as const;
   if (numbers.some((number) => number > maxUint64)) throw new CelError("value out of range");
   return { numbers, pre: match[4]?.split(".") ?? [] };

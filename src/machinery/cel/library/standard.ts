@@ -23,7 +23,7 @@ import {
   TypeValue,
   typeOfValue,
 } from "../values.ts";
-import { numericOrder } from "./numbers.ts";
+import { noConversion, numericOrder } from "./numbers.ts";
 
 const a = param("A");
 const b = param("B");
@@ -112,7 +112,7 @@ function decode(value: Uint8Array): string {
 function toBool(text: string): boolean {
   if (["1", "t", "T", "true", "TRUE", "True"].includes(text)) return true;
   if (["0", "f", "F", "false", "FALSE", "False"].includes(text)) return false;
-  throw new CelError(`strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`);
+  throw noConversion("bool");
 }
 
 /** A copy of a map with one more entry, or with those of another map. */

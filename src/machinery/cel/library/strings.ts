@@ -1,5 +1,5 @@
 /** cel-go's strings extension, version 2, as Kubernetes has it. Positions count code points. */
-import { global, type Library, member } from "../functions.ts";
+import { global, type Library, member, pricedByResult } from "../functions.ts";
 import { costs } from "../sizes.ts";
 import { dyn, int, listOf, string } from "../types.ts";
 import { CelError, type CelInt, type CelValue, sizeOf, stringSize } from "../values.ts";
@@ -47,8 +47,13 @@ function lastIndexOf(text: string, part: string, from?: CelInt): number {
   return found < 0 ? -1 : stringSize(text.slice(0, found));
 }
 
+const maxReplaced = 100_000_000;
+
 /** Go's strings.Replace: an empty part stands between code points. */
 function replace(text: string, part: string, by: string, limit: CelInt = -1): string {
+  // No cost counts what is put in.
+  if ((text.length / Math.max(1, part.length) + 1) * by.length > maxReplaced)
+    throw new CelError("replace() makes too long a text");
   let rest = limit < 0 ? Number.POSITIVE_INFINITY : Number(limit);
   if (part !== "") {
     let result = "";
@@ -116,7 +121,7 @@ function quote(text: string): string {
 
 const walk = ([text]: readonly CelValue[]) => Math.ceil(sizeOf(text!) * costs.stringTraversal);
 const walkTwice = ([text]: readonly CelValue[]) => Math.ceil(sizeOf(text!) * 2 * costs.stringTraversal);
-const walkResult = (_: readonly CelValue[], result: CelValue) => Math.ceil(sizeOf(result) * 2 * costs.stringTraversal);
+const walkResult = (result: CelValue) => Math.ceil(sizeOf(result) * 2 * costs.stringTraversal);
 const walkDeep = ([value]: readonly CelValue[]) => traversalCost(value!);
 
 export const strings: Library = [
@@ -133,8 +138,8 @@ export const strings: Library = [
   ],
   [
     "join",
-    member("list_join", [listOf(string)], string, join, walkResult),
-    member("list_join_string", [listOf(string), string], string, join, walkResult),
+    pricedByResult(member("list_join", [listOf(string)], string, join), walkResult),
+    pricedByResult(member("list_join_string", [listOf(string), string], string, join), walkResult),
   ],
   ["lowerAscii", member("string_lower_ascii", [string], string, lower, walk)],
   ["upperAscii", member("string_upper_ascii", [string], string, upper, walk)],

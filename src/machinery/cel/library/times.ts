@@ -2,6 +2,7 @@
 import { global, type Library, member, type Overload } from "../functions.ts";
 import { duration, int, string, timestamp } from "../types.ts";
 import { CelError, type CelInt, canonicalInt, Duration, Timestamp } from "../values.ts";
+import { noConversion } from "./numbers.ts";
 
 const nsPerSecond = 1_000_000_000n;
 const nsPerMs = 1_000_000n;
@@ -24,7 +25,7 @@ const rfc3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Z
 /** A timestamp from RFC 3339. Throws CelError. */
 export function parseTimestamp(text: string): Timestamp {
   const match = rfc3339.exec(text);
-  const wrong = () => new CelError(`invalid timestamp ${JSON.stringify(text)}`);
+  const wrong = () => noConversion("google.protobuf.Timestamp");
   if (!match) throw wrong();
   const [, year, month, day, hour, minute, second, fraction = "", sign, offsetHours = "0", offsetMinutes = "0"] = match;
   const date = new Date(0);
@@ -51,7 +52,7 @@ const maxDurationText = 200;
 
 /** A duration from Go's notation, to the nanosecond. Throws CelError. */
 export function parseExactDuration(text: string): Duration {
-  const wrong = () => new CelError(`time: invalid duration ${JSON.stringify(text)}`);
+  const wrong = () => noConversion("google.protobuf.Duration");
   if (text.length > maxDurationText) throw wrong();
   const unsigned = text.replace(/^[+-]/, "");
   if (unsigned === "0") return new Duration(0n);

@@ -3,6 +3,8 @@
  *
  * - sections about protobuf messages, enums and extensions: expressions in Kubernetes cannot make or get any
  * - sections about extensions that Kubernetes does not turn on (math, encoders, bindings, block)
+ * - string.format: the data is of the strings extension's version 4, Kubernetes has version 2, which prints otherwise
+ *   (golden.test.ts holds that)
  * - rows that are to run unchecked: Kubernetes always checks
  */
 import assert from "node:assert/strict";
@@ -11,6 +13,7 @@ import { CelCompileError } from "../../../../src/machinery/cel/issues.ts";
 import { CelProgram } from "../../../../src/machinery/cel/program.ts";
 import * as types from "../../../../src/machinery/cel/types.ts";
 import { formatType } from "../../../../src/machinery/cel/types.ts";
+import { CelError } from "../../../../src/machinery/cel/values.ts";
 import {
   comprehensionRows,
   conformanceRows,
@@ -31,7 +34,7 @@ const options = { mixedLiterals: true, escapedFields: true } as const;
 /** Undefined: left out. */
 function run({ original, section, type }: Row): string | undefined {
   if (leftOut.has(section.split("/")[0]!) || original.disableCheck || original.container) return undefined;
-  if (messages.test(original.expr)) return undefined;
+  if (messages.test(original.expr) || section.startsWith("string_ext/format")) return undefined;
   try {
     const variables = variablesOf(original);
     const { bindings = {} } = original;
@@ -45,7 +48,8 @@ function run({ original, section, type }: Row): string | undefined {
     try {
       program = new CelProgram(original.expr, { ...options, variables });
     } catch (error) {
-      if (error instanceof CelCompileError && expected === "error") return "";
+      // Constant conversions fail before anything runs.
+      if ((error instanceof CelCompileError || error instanceof CelError) && expected === "error") return "";
       throw error;
     }
     if (type !== undefined && formatType(program.type) !== type) return `type ${formatType(program.type)}, not ${type}`;
@@ -67,7 +71,7 @@ test("cel-spec's conformance rows give what they should", () => {
     assert.ok(!fault, `${row.name}: ${row.original.expr}\n${fault}`);
   }
   // So that a change of the data's form cannot leave all of it out unnoticed.
-  assert.ok(count > 1300, `only ${count} rows ran`);
+  assert.ok(count > 1200, `only ${count} rows ran`);
 });
 
 /** Made to be refused: variables that are no names or the same twice, ranges that are none, types that do not fit, keys twice. */
