@@ -10,6 +10,9 @@ const patchContentTypes = [
   "application/strategic-merge-patch+json",
   "application/apply-patch+yaml",
 ];
+/** kubectl reads from here whether it may send a strategic merge, which custom resources do not know. */
+const patchTypesOf = (custom: boolean) =>
+  custom ? patchContentTypes.filter((type) => !type.includes("strategic")) : patchContentTypes;
 
 /** The one document of everything that is served (GET /openapi/v2). `version` is the server's. */
 export async function openApiV2(resources: readonly ResourceFacts[], version: string): Promise<JsonSchema> {
@@ -19,7 +22,7 @@ export async function openApiV2(resources: readonly ResourceFacts[], version: st
     for (const operation of operationsOf(facts, definitions)) {
       const item = paths[operation.path] ?? {};
       paths[operation.path] = item;
-      item[operation.method] = render(operation);
+      item[operation.method] = render(operation, facts.custom === true);
     }
   }
   return {
@@ -34,7 +37,7 @@ export async function openApiV2(resources: readonly ResourceFacts[], version: st
   };
 }
 
-function render(operation: Operation): JsonSchema {
+function render(operation: Operation, custom: boolean): JsonSchema {
   const parameters: JsonSchema[] = operation.parameters.map(({ name, in: place, type, description }) => ({
     name,
     in: place,
@@ -50,7 +53,7 @@ function render(operation: Operation): JsonSchema {
   return {
     description: operation.description,
     operationId: operation.id,
-    consumes: operation.method === "patch" ? patchContentTypes : ["*/*"],
+    consumes: operation.method === "patch" ? patchTypesOf(custom) : ["*/*"],
     produces: operation.response["type"] === "string" ? ["text/plain"] : contentTypes,
     schemes: ["https"],
     parameters,

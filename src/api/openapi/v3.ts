@@ -12,6 +12,9 @@ const patchContentTypes = [
   "application/merge-patch+json",
   "application/strategic-merge-patch+json",
 ];
+/** kubectl reads from here whether it may send a strategic merge, which custom resources do not know. */
+const patchTypesOf = (custom: boolean) =>
+  custom ? patchContentTypes.filter((type) => !type.includes("strategic")) : patchContentTypes;
 
 /** "api/v1" or "apis/apps/v1": the name of a group-version's document. */
 export function documentPath(group: string, version: string): string {
@@ -56,7 +59,7 @@ export async function openApiV3(
     for (const operation of operationsOf(facts, definitions)) {
       const item = paths[operation.path] ?? {};
       paths[operation.path] = item;
-      item[operation.method] = render(operation, tag);
+      item[operation.method] = render(operation, tag, facts.custom === true);
     }
   }
   return {
@@ -77,10 +80,10 @@ export async function openApiV3(
   };
 }
 
-function render(operation: Operation, tag: string): JsonSchema {
+function render(operation: Operation, tag: string, custom: boolean): JsonSchema {
   const content = (types: readonly string[], schema: JsonSchema) =>
     Object.fromEntries(types.map((type) => [type, { schema }]));
-  const bodyTypes = operation.method === "patch" ? patchContentTypes : ["*/*"];
+  const bodyTypes = operation.method === "patch" ? patchTypesOf(custom) : ["*/*"];
   const plain = operation.response["type"] === "string";
   const responseTypes = plain ? ["text/plain"] : contentTypes;
   const ok = { description: "OK", content: content(responseTypes, operation.response) };

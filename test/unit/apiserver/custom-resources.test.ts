@@ -171,6 +171,39 @@ describe("custom resources", () => {
     assert.equal((await api.post(definitions, webhook)).code, 501);
   });
 
+  test("are held to the CEL rules of their definition, which must be good ones", async () => {
+    const names = { plural: "rockets", kind: "Rocket" };
+    const rockets = "/apis/example.com/v1/namespaces/default/rockets";
+    const of = (rule: object) => {
+      const fuel = { type: "integer", "x-kubernetes-validations": [rule] };
+      const openAPIV3Schema = { type: "object", properties: { spec: { type: "object", properties: { fuel } } } };
+      const versions = [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema } }];
+      const spec = { group: "example.com", scope: "Namespaced", names, versions };
+      return { ...definition, metadata: { name: "rockets.example.com" }, spec };
+    };
+    const wrong = await api.post(definitions, of({ rule: "self.foo > 1" }));
+    assert.equal(wrong.code, 422);
+    assert.match(wrong.body.message, /rule: Invalid value: .*type 'int' does not support field selection/);
+    const created = await api.post(definitions, of({ rule: "self <= oldSelf", message: "fuel only burns" }));
+    assert.equal(created.code, 201);
+    const watch = await api.watch(`${definitions}?watch=1&resourceVersion=${created.body.metadata.resourceVersion}`);
+    const established = ({ object }: Json) => object.status?.conditions?.some((c: Json) => c.type === "Established");
+    while (!established(await watch.next())) {}
+    watch.close();
+    const rocket = { ...widget("r", { fuel: 9 }), kind: "Rocket" };
+    const first = await api.post(rockets, rocket);
+    assert.equal(first.code, 201);
+    const burnt = await api.put(`${rockets}/r`, { ...first.body, spec: { fuel: 8 } });
+    assert.equal(burnt.code, 200);
+    const refused = await api.put(`${rockets}/r`, { ...burnt.body, spec: { fuel: 10 } });
+    assert.equal(refused.code, 422);
+    assert.equal(
+      refused.body.message,
+      'Rocket.example.com "r" is invalid: spec.fuel: Invalid value: 10: fuel only burns',
+    );
+    await api.delete(`${definitions}/rockets.example.com`);
+  });
+
   test("go with their definition", async () => {
     const names = { plural: "gadgets", kind: "Gadget" };
     const other = { ...definition, metadata: { name: "gadgets.example.com" }, spec: { ...definition.spec, names } };
