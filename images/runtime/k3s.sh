@@ -2,9 +2,9 @@
 # Runs k3ts. `server` and `agent` run under a supervisor: after a crash or a signal the process starts again while its
 # containers keep running; a normal end, or an error that a restart cannot cure (64 usage, 78 configuration), ends this too.
 program=/usr/lib/k3ts/k3ts.mjs
-# The image brings this cache, made with these very flags: V8 ignores one that was made with others.
+# The image brings this cache and the flags that it was made with: V8 ignores one that was made with others.
 export NODE_COMPILE_CACHE=/usr/lib/k3ts/cache
-flags='--max-semi-space-size=2 --disable-warning=ExperimentalWarning'
+read -r flags < /usr/lib/k3ts/flags
 
 name=${0##*/}
 case $name in
