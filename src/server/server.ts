@@ -8,7 +8,9 @@ import { writeFileAtomic } from "../agent/host/files.ts";
 import { configMaps, serviceAccounts } from "../api/generated/core-v1.ts";
 import { builtInResources } from "../api/registry.ts";
 import { createApiServer } from "../apiserver/api-server.ts";
+import { bootstrapTokenAuthenticator } from "../apiserver/authentication/bootstrap-token.ts";
 import { requestHeaderAuthenticator } from "../apiserver/authentication/request-header.ts";
+import { unionAuthenticator } from "../apiserver/authentication/union.ts";
 import { x509Authenticator } from "../apiserver/authentication/x509.ts";
 import { listen } from "../apiserver/listener.ts";
 import type { Client } from "../client/client.ts";
@@ -136,7 +138,10 @@ export async function startServer(
       serverCa: certificates.serverCa,
       clientCa: certificates.clientCa,
       tokens,
-      authenticate: clientCertificates,
+      authenticate: unionAuthenticator([
+        clientCertificates,
+        bootstrapTokenAuthenticator({ client: () => supervisorClient, clock: clusterClock }),
+      ]),
       client: supervisorClient,
       config: encodeClusterConfig({ ...options, disableDns: options.disabled.has("coredns") }),
       apiServers: async () => [`${options.advertiseAddress}:${options.advertisePort}`],

@@ -75,6 +75,11 @@ test("an agent joins by K3S_URL and K3S_TOKEN, with the token that the server ch
   await ready(server);
 });
 
+test("an agent joins with a token that `k3ts token create` made while the server ran", async (t) => {
+  const agent = await startAgent(t, await docker("exec", server, "k3ts", "token", "create", "--ttl", "10m"));
+  await eventually(async () => assert.ok((await nodesOf(server)).includes(`node/${agent}`)), 20_000);
+});
+
 test("compose/cluster.yaml is a cluster of three nodes", async (t) => {
   const project = `test-${randomBytes(4).toString("hex")}`;
   const env = { K3TS_API_PORT: "0" };
