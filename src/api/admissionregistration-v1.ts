@@ -34,6 +34,12 @@ function defaultMatch(match: MatchResources | undefined): void {
   for (const rule of [...(match.resourceRules ?? []), ...(match.excludeResourceRules ?? [])]) rule.scope ??= "*";
 }
 
+function defaultPolicy(spec: { failurePolicy?: string; matchConstraints?: MatchResources } | undefined): void {
+  if (!spec) return;
+  spec.failurePolicy ??= "Fail";
+  defaultMatch(spec.matchConstraints);
+}
+
 function paramKind(param: ParamKind | undefined): string {
   return param ? `${param.apiVersion}/${param.kind}` : "<unset>";
 }
@@ -76,14 +82,7 @@ export const admissionregistrationV1: readonly KindEntry[] = [
       text("ParamKind", ({ spec }) => paramKind(spec?.paramKind)),
       ageColumn,
     ],
-    strategy: {
-      ...common,
-      applyDefaults({ spec }) {
-        if (!spec) return;
-        spec.failurePolicy ??= "Fail";
-        defaultMatch(spec.matchConstraints);
-      },
-    },
+    strategy: { ...common, applyDefaults: ({ spec }) => defaultPolicy(spec) },
   }),
   kind(validatingAdmissionPolicyBindings, {
     categories,
@@ -101,14 +100,7 @@ export const admissionregistrationV1: readonly KindEntry[] = [
       text("ParamKind", ({ spec }) => paramKind(spec?.paramKind)),
       ageColumn,
     ],
-    strategy: {
-      ...common,
-      applyDefaults({ spec }) {
-        if (!spec) return;
-        spec.failurePolicy ??= "Fail";
-        defaultMatch(spec.matchConstraints);
-      },
-    },
+    strategy: { ...common, applyDefaults: ({ spec }) => defaultPolicy(spec) },
   }),
   kind(mutatingAdmissionPolicyBindings, {
     categories,

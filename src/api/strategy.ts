@@ -1,3 +1,4 @@
+import { zeroValue } from "../machinery/canonical.ts";
 import type { KubeObject } from "../machinery/object.ts";
 import type { Schema } from "../machinery/schema.ts";
 import type { KindStrategy } from "./kind-facts.ts";
@@ -74,31 +75,6 @@ export function copyField<T extends KubeObject>(object: T, old: T, field: keyof 
 function resetStatus(object: Body, empty: string, schema: Schema): void {
   if (empty === "always") object.status = zeroValue(schema);
   else delete object.status;
-}
-
-/** What Go's encoder writes for the zero value of a type. */
-export function zeroValue(schema: Schema): unknown {
-  switch (schema.type) {
-    case "object": {
-      const value: Record<string, unknown> = {};
-      for (const [name, field] of Object.entries(schema.fields ?? {})) {
-        if (field.empty === "always") value[name] = zeroValue(field.schema);
-      }
-      return value;
-    }
-    case "string":
-      return "";
-    case "integer":
-    case "number":
-    case "int-or-string":
-      return 0;
-    case "boolean":
-      return false;
-    case "quantity":
-      return "0";
-    default:
-      return null;
-  }
 }
 
 /** Equality of two JSON values, the order of keys aside. */

@@ -108,12 +108,12 @@ export function planSlices(
       fill({ addressType, ports, labels }, endpoints, own, { create, update, remove });
     }
     if (groups.size === 0) {
-      const placeholder = existing[0];
+      const kept = existing[0];
       const content: SliceContent = { addressType, ports: [], endpoints: [], labels };
-      if (!placeholder) create.push(content);
+      if (!kept) create.push(content);
       else {
-        free.delete(placeholder);
-        if (!sameContent(placeholder, content)) update.push({ slice: placeholder, content });
+        free.delete(kept);
+        if (!sameContent(kept, content)) update.push({ slice: kept, content });
       }
     }
     remove.push(...free);

@@ -85,7 +85,7 @@ function fieldsOf(schema: Schema): readonly (readonly [string, Field])[] {
 }
 
 /** What Go encodes for a field that was never set. */
-function zeroValue(schema: Schema): unknown {
+export function zeroValue(schema: Schema): unknown {
   switch (schema.type) {
     case "object":
       return canonicalObject(schema, {}, { struct: "", fields: "", path: "" }, { onUnknown: undefined });

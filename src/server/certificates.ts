@@ -1,7 +1,7 @@
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { replaceFile } from "../agent/host/files.ts";
 import { type Clock, ioClock } from "../machinery/clock.ts";
 import { type SignRequest, signCertificates } from "./signer.ts";
@@ -244,9 +244,4 @@ export async function signNodeCertificate(
     },
   ]);
   return pem! + ca.certificate;
-}
-
-/** Creates the parent directory of a file that is about to be written. */
-export function ensureParent(path: string): void {
-  mkdirSync(dirname(path), { recursive: true });
 }

@@ -1,8 +1,9 @@
 /** Schemas as OpenAPI writes them. Version 2 and 3 differ in how they refer to other schemas and name two types. */
+
+import { zeroValue } from "../../machinery/canonical.ts";
 import type { Field, Schema } from "../../machinery/schema.ts";
 import type { ResourceFacts } from "../resource.ts";
 import { builtInSchema } from "../schemas.ts";
-import { zeroValue } from "../strategy.ts";
 import type { Descriptions } from "./descriptions.ts";
 
 export type OpenApiVersion = 2 | 3;
