@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { eventually } from "../../support/eventually.ts";
 import { ApiHarness, type Json } from "./harness.ts";
 
 const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -217,6 +218,8 @@ describe("custom resources", () => {
     assert.equal((await api.delete(`${definitions}/gadgets.example.com`)).code, 200);
     while (event.type !== "DELETED") event = await watch.next();
     watch.close();
-    assert.equal(await api.store.get("/registry/example.com/gadgets/default/g"), undefined);
+    await eventually(async () =>
+      assert.equal(await api.store.get("/registry/example.com/gadgets/default/g"), undefined),
+    );
   });
 });
