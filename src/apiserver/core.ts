@@ -35,6 +35,8 @@ export interface Call {
   readonly fieldManager: string;
   /** The object comes from server-side apply, its managedFields are set. */
   readonly applied?: boolean;
+  /** meta/v1 CreateOptions and its like, as admission webhooks get them. */
+  readonly options?: object;
   /** Collects what becomes a Warning header. */
   readonly warn: (text: string) => void;
 }

@@ -74,6 +74,10 @@ export interface AdmissionAttributes {
   readonly oldObject?: KubeObject;
   readonly user: UserInfo;
   readonly dryRun: boolean;
+  /** meta/v1 CreateOptions, UpdateOptions, PatchOptions or DeleteOptions of the request; for CONNECT the subresource's own. */
+  readonly options?: object;
+  /** Adds a Warning header to the answer. */
+  readonly warn: (text: string) => void;
 }
 
 /** Both phases reject with a StatusError to refuse. Mutating ones all run before validating ones. */

@@ -7,6 +7,7 @@ import { limitRanger } from "./limit-ranger.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { nodeRestriction } from "./node-restriction.ts";
 import { podSecurity } from "./pod-security.ts";
+import { policies } from "./policies.ts";
 import { ensureSystemPriorityClasses, priority } from "./priority.ts";
 import { resourceQuota } from "./resource-quota.ts";
 import { roleEscalation } from "./role-escalation.ts";
@@ -58,6 +59,7 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
       logger,
       signal,
     }),
+    policies(client),
     webhooks(client),
     // The last one: it counts what all others let pass.
     resourceQuota(context),

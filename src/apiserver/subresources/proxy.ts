@@ -1,11 +1,10 @@
-import { randomInt } from "node:crypto";
 import type { Duplex } from "node:stream";
-import { pods, services } from "../../api/generated/core-v1.ts";
-import { endpointSlices } from "../../api/generated/discovery-v1.ts";
+import { pods } from "../../api/generated/core-v1.ts";
 import { badRequest, serviceUnavailable } from "../../machinery/status.ts";
 import type { RequestInfo, ServerContext, StreamSubresource } from "../request.ts";
 import { forwardedHeaders, join, relayResponse, sendToBackend, writeSwitchingHead } from "./http-relay.ts";
 import { connectKubelet, type KubeletClient, secure } from "./kubelet.ts";
+import { address, checkProxyable, serviceTarget } from "./service-target.ts";
 
 interface Backend {
   readonly connection: Duplex;
@@ -84,16 +83,6 @@ function splitName(text: string): { scheme: "http" | "https"; name: string; port
   throw badRequest(`invalid proxy request ${JSON.stringify(text)}`);
 }
 
-function address(ip: string, port: number | string): string {
-  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
-}
-
-/** Whoever writes a pod's or endpoint's address must not reach what only this server can reach. Throws 400. */
-function checkProxyable(ip: string): void {
-  const unreachable = /^(127\.|0\.|169\.254\.|224\.0\.0\.)|^(::1?|fe[89ab][0-9a-f]:.*|ff0[12]:.*|::ffff:.*)$/i;
-  if (unreachable.test(ip)) throw badRequest("address not allowed");
-}
-
 async function podTarget(context: ServerContext, namespace: string, name: string, port: string) {
   const pod = await context.client.get(pods, name, { namespace });
   const node = pod.spec?.nodeName;
@@ -105,34 +94,4 @@ async function podTarget(context: ServerContext, namespace: string, name: string
     ?.flatMap((container) => container.ports ?? [])
     .find((one) => one.name === port)?.containerPort;
   return { node, address: address(ip, named ?? (port || first || 80)) };
-}
-
-async function serviceTarget(context: ServerContext, namespace: string, name: string, port: string) {
-  const service = await context.client.get(services, name, { namespace });
-  const ports = service.spec?.ports ?? [];
-  const chosen = port
-    ? ports.find((one) => one.name === port || String(one.port) === port)
-    : ports.length === 1
-      ? ports[0]
-      : undefined;
-  if (!chosen)
-    throw serviceUnavailable(`no service port ${JSON.stringify(port)} found for service ${JSON.stringify(name)}`);
-  const slices = (await context.client.list(endpointSlices, { namespace })).items.filter(
-    (slice) => slice.metadata.labels?.["kubernetes.io/service-name"] === name,
-  );
-  const ready: { node: string; address: string }[] = [];
-  for (const slice of slices) {
-    const target = slice.ports?.find((one) => (one.name ?? "") === (chosen.name ?? ""))?.port;
-    if (!target) continue;
-    for (const endpoint of slice.endpoints ?? []) {
-      const ip = endpoint.addresses?.[0];
-      if (ip && endpoint.conditions?.ready !== false) {
-        checkProxyable(ip);
-        ready.push({ node: endpoint.nodeName ?? "", address: address(ip, target) });
-      }
-    }
-  }
-  const target = ready.length > 0 ? ready[randomInt(ready.length)] : undefined;
-  if (!target) throw serviceUnavailable(`no endpoints available for service ${JSON.stringify(name)}`);
-  return target;
 }

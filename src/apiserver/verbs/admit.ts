@@ -19,6 +19,8 @@ export function admissionAttributes(
     ...(oldObject ? { oldObject } : {}),
     user: call.user,
     dryRun: call.dryRun,
+    ...(call.options ? { options: call.options } : {}),
+    warn: call.warn,
   };
 }
 

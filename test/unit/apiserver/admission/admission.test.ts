@@ -78,6 +78,7 @@ async function start(
     ...(object ? { object } : {}),
     user: admin,
     dryRun: false,
+    warn: () => {},
     ...rest,
   });
   const release = (attributes: AdmissionAttributes) => {
@@ -304,6 +305,7 @@ test("services that stood before the start keep their numbers", async (t) => {
     object,
     user: admin,
     dryRun: false,
+    warn: () => {},
   };
   await assert.rejects(plugin.admit!(attributes), /provided IP is already allocated/);
 });
