@@ -74,6 +74,11 @@ export interface Store {
   delete(key: string, expectedRevision: number): Promise<WriteResult>;
   /** All changes below `prefix`, from a revision on. The returned function ends the watch. */
   watch(prefix: string, options: WatchOptions): Promise<() => void>;
+  /**
+   * Changes below `prefix` after a revision, oldest first, in pages, up to the newest at the time of reading. Throws
+   * {@link CompactedError} when the revision is gone, also in the middle.
+   */
+  history(prefix: string, afterRevision: number): AsyncGenerator<readonly StoreEvent[], void>;
   /** A read barrier: the newest revision at the time of the call. */
   currentRevision(): Promise<number>;
   /** Forgets history below `revision`; the newest value of each key stays. */

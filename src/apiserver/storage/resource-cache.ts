@@ -1,7 +1,7 @@
 import type { ResourceFacts } from "../../api/resource.ts";
 import type { Clock, Timer } from "../../machinery/clock.ts";
 import { expired, StatusError } from "../../machinery/status.ts";
-import type { Store, StoreEvent } from "../../store/store.ts";
+import { CompactedError, type Store, type StoreEvent } from "../../store/store.ts";
 import { CachedObject } from "./cached-object.ts";
 import { prefixOf } from "./codec.ts";
 import { OrderedMap, type Snapshot } from "./ordered-map.ts";
@@ -153,19 +153,42 @@ export class ResourceCache {
     );
   }
 
-  /**
-   * Registers a watcher, which gets first what happened after `afterRevision`. Throws 410 Expired when that is no
-   * longer known. The returned function ends it.
-   */
+  /** Whether {@link watch} knows everything that happened after a revision; {@link history} may still. */
+  remembers(revision: number): boolean {
+    return revision >= this.#windowStart;
+  }
+
+  /** Registers a watcher, which gets first what is remembered of what happened after `afterRevision`. The returned function ends it. */
   watch(afterRevision: number, watcher: CacheWatcher): () => void {
     this.#feed.assertAlive();
-    if (afterRevision < this.#windowStart) {
-      throw expired(`too old resource version: ${afterRevision} (${this.#windowStart})`);
-    }
     const missed = this.#window.filter((event) => event.revision > afterRevision);
     if (missed.length > 0) watcher.onEvents(missed);
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
+  }
+
+  /**
+   * What happened after one revision, up to and with another, from the store: a cache that was filled late or forgot
+   * does not make a revision too old. Throws 410 Expired when the store has compacted it.
+   */
+  async *history(afterRevision: number, upToRevision: number): AsyncGenerator<readonly CacheEvent[], void> {
+    const nowMs = this.#clock.now();
+    try {
+      for await (const page of this.#store.history(this.keyPrefix(undefined), afterRevision)) {
+        const wanted = page.filter(({ revision }) => revision <= upToRevision);
+        if (wanted.length > 0) yield wanted.map((event) => this.#pastEvent(event, nowMs));
+        if (wanted.length < page.length) return;
+      }
+    } catch (error) {
+      if (!(error instanceof CompactedError)) throw error;
+      throw expired(`too old resource version: ${afterRevision} (${error.compactedRevision})`);
+    }
+  }
+
+  #pastEvent(event: StoreEvent, nowMs: number): CacheEvent {
+    const previous = event.previous && CachedObject.fromEntry(this.facts, event.previous);
+    if (event.entry) return new CacheEvent(CachedObject.fromEntry(this.facts, event.entry), previous, false, nowMs);
+    return new CacheEvent(previous!.at(event.revision), previous, true, nowMs);
   }
 
   get watcherCount(): number {

@@ -1,5 +1,5 @@
-import { expired, StatusError } from "../../machinery/status.ts";
-import type { Call, Core } from "../core.ts";
+import { expired, type StatusError } from "../../machinery/status.ts";
+import { type Call, type Core, toStatusError } from "../core.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
 import type { CacheEvent } from "../storage/resource-cache.ts";
 import { makeSelection, type Selection } from "../storage/selection.ts";
@@ -66,12 +66,17 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   let early: WatchChange[] = [];
   let sentRevision = 0;
 
-  function onEvents(events: readonly CacheEvent[]): void {
+  function changesOf(events: readonly CacheEvent[]): WatchChange[] {
     const changes: WatchChange[] = [];
     for (const event of events) {
       const change = changeFor(selection, prefix, event);
       if (change) changes.push(change);
     }
+    return changes;
+  }
+
+  function onEvents(events: readonly CacheEvent[]): void {
+    const changes = changesOf(events);
     if (changes.length === 0) return;
     if (live) sink.changes(changes);
     else early.push(...changes);
@@ -80,19 +85,12 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   // The snapshot and the registration belong to one moment: nothing may be awaited in between.
   const snapshot = initial ? cache.snapshot() : undefined;
   const startRevision = initial || asked === undefined || asked === 0 ? cache.revision : asked;
-  let unregister: () => void;
-  try {
-    unregister = cache.watch(startRevision, {
-      onEvents,
-      onClose: () => end(expired(`the resource ${facts.resource} is no longer served`)),
-    });
-  } catch (error) {
-    if (!(error instanceof StatusError)) throw error;
-    // Kubernetes tells of a revision that is gone in the stream, as an event: clients wait for it there.
-    sink.open();
-    sink.end(error);
-    return () => {};
-  }
+  // What the cache does not remember comes from the store, up to the moment of the registration.
+  const joinRevision = cache.remembers(startRevision) ? startRevision : cache.revision;
+  const unregister = cache.watch(joinRevision, {
+    onEvents,
+    onClose: () => end(expired(`the resource ${facts.resource} is no longer served`)),
+  });
   const timers = new Set<{ cancel(): void }>();
 
   function end(error?: StatusError): void {
@@ -140,6 +138,14 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
         sink.bookmark(startRevision, true);
       }
     }
+    if (joinRevision > startRevision) {
+      for await (const events of cache.history(startRevision, joinRevision)) {
+        if (ended) return;
+        const changes = changesOf(events);
+        if (changes.length > 0) sink.changes(changes);
+      }
+    }
+    if (ended) return;
     live = true;
     if (early.length > 0) sink.changes(early);
     early = [];
@@ -154,6 +160,7 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
     later(seconds * 1000, () => end());
   }
   sink.open();
-  void begin();
+  // Kubernetes tells of a revision that is gone in the stream, as an event: clients wait for it there.
+  begin().catch((error) => end(toStatusError(error)));
   return () => end();
 }

@@ -167,6 +167,15 @@ class SqliteStore implements Store {
     return () => this.#watchers.delete(watcher);
   }
 
+  async *history(prefix: string, afterRevision: number): AsyncGenerator<readonly StoreEvent[], void> {
+    for (let after = afterRevision; ; ) {
+      const page = await this.#call<"history">(historyRequest(prefix, after));
+      if (page.rows.length > 0) yield pageEvents(page);
+      if (page.upTo >= page.head) return;
+      after = page.upTo;
+    }
+  }
+
   async currentRevision(): Promise<number> {
     return (await this.#call<"state">({ do: "state" })).head;
   }
@@ -314,12 +323,9 @@ class SqliteStore implements Store {
   }
 
   /** Delivers a page of history; true when it reached the newest revision. */
-  #deliverHistory(watcher: Watcher, { rows, upTo, head, bytes }: Replies["history"]): boolean {
-    const events = rows.map(({ row, previous }) =>
-      rowEvent(row, bytes, previous ? toEntry(previous, bytes) : undefined),
-    );
-    if (events.length > 0) this.#deliver(watcher, events, upTo);
-    return upTo >= head;
+  #deliverHistory(watcher: Watcher, page: Replies["history"]): boolean {
+    if (page.rows.length > 0) this.#deliver(watcher, pageEvents(page), page.upTo);
+    return page.upTo >= page.head;
   }
 
   async #catchUp(watcher: Watcher, fromRevision: number): Promise<void> {
@@ -418,6 +424,10 @@ function toEvent(write: PendingWrite, revision: number, previous: Entry | undefi
   if (!value) return { type: "delete", key, revision, ...before };
   const entry = { key, value, createRevision: previous?.createRevision ?? revision, modRevision: revision };
   return { type: "put", key, revision, entry, ...before };
+}
+
+function pageEvents({ rows, bytes }: Replies["history"]): StoreEvent[] {
+  return rows.map(({ row, previous }) => rowEvent(row, bytes, previous && toEntry(previous, bytes)));
 }
 
 function rowEvent(row: WireRow, bytes: ArrayBuffer, previous: Entry | undefined): StoreEvent {

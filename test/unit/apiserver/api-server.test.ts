@@ -462,7 +462,26 @@ describe("the API server", () => {
       assert.equal(await watch.next(), undefined);
     });
 
+    test("from a revision before its resource was first read gets all that happened since", async () => {
+      const leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+      const { body: before } = await api.get(maps);
+      await api.post(leases, { metadata: { name: "first" } });
+      await api.post(leases, { metadata: { name: "second" } });
+      const watch = await api.watch(`${leases}?watch=1&resourceVersion=${before.metadata.resourceVersion}`);
+      assert.deepEqual(
+        (await watch.take(2)).map(({ type, object }) => [type, object.metadata.name]),
+        [
+          ["ADDED", "first"],
+          ["ADDED", "second"],
+        ],
+      );
+      await api.delete(`${leases}/first`);
+      assert.equal((await watch.next()).type, "DELETED");
+      watch.close();
+    });
+
     test("from a revision that is too old is 410 Expired, told by an event", async () => {
+      await api.store.compact(2);
       const watch = await api.watch(`${maps}?watch=1&resourceVersion=1`);
       const [event] = await watch.take(1);
       assert.equal(event.type, "ERROR");

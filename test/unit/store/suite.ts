@@ -242,6 +242,23 @@ export function storeSuite(name: string, open: () => Promise<StoreHarness>): voi
       assert.equal((await store.get("/ttl/kept"))?.value.toString(), "2");
     });
 
+    test("history tells every change below a prefix after a revision, oldest first, and then ends", async () => {
+      const start = await store.currentRevision();
+      const revisions = await Promise.all(
+        Array.from({ length: 1200 }, (_, index) => put(store, `/past/${index}`, "x")),
+      );
+      await put(store, "/other", "x");
+      revisions.push(await put(store, "/past/0", "y"));
+      const events: StoreEvent[] = [];
+      for await (const page of store.history("/past/", start)) events.push(...page);
+      assert.deepEqual(
+        events.map((event) => event.revision),
+        revisions,
+      );
+      assert.equal(events.at(-1)!.previous?.value.toString(), "x");
+      assert.equal(events.at(-1)!.entry?.value.toString(), "y");
+    });
+
     test("compaction forgets history and keeps the newest values", async () => {
       const start = await put(store, "/compact/a", "1");
       await put(store, "/compact/a", "2");
@@ -260,6 +277,7 @@ export function storeSuite(name: string, open: () => Promise<StoreHarness>): voi
       );
       const collector = new Collector();
       await assert.rejects(store.watch("/compact/", { afterRevision: start, ...collector }), CompactedError);
+      await assert.rejects(store.history("/compact/", start).next(), CompactedError);
       const stop = await store.watch("/compact/", { afterRevision: middle, ...collector });
       const events = await collector.count(1);
       assert.equal(events[0]!.entry?.value.toString(), "4");

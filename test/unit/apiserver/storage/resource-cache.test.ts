@@ -48,14 +48,38 @@ test("a watch that comes back gets what it missed, until the window has moved on
   await cache.ready();
   const start = await write("a", "0");
   for (let index = 1; index <= 150; index++) await write("a", `${index}`);
+  assert.ok(cache.remembers(start));
   const seen: CacheEvent[] = [];
   const stop = cache.watch(start, { onEvents: (events) => seen.push(...events), onClose: () => {} });
   assert.equal(seen.length, 150);
   stop();
   await clock.advance(6 * 60_000);
   const last = await write("a", "late");
-  assert.throws(() => cache.watch(start, { onEvents: () => {}, onClose: () => {} }), { code: 410, reason: "Expired" });
-  assert.doesNotThrow(() => cache.watch(last, { onEvents: () => {}, onClose: () => {} }));
+  assert.ok(!cache.remembers(start));
+  assert.ok(cache.remembers(last));
+});
+
+test("what the window has forgotten, or never knew, comes from the store until it is compacted", async (t) => {
+  const { store, cache, write } = await setUp(t);
+  const start = await write("a", "0");
+  const revisions = [await write("a", "1"), await write("b", "1")];
+  const deleted = await store.delete(keyFor(facts, "default", "a"), revisions[0]!);
+  assert.ok(deleted.ok);
+  const later = await write("a", "2");
+  await cache.ready();
+  assert.ok(!cache.remembers(start));
+  const past: CacheEvent[] = [];
+  for await (const events of cache.history(start, deleted.revision)) past.push(...events);
+  assert.deepEqual(
+    past.map(({ revision, deleted, item, previous }) => [revision, deleted, item.name, previous?.revision]),
+    [
+      [revisions[0], false, "a", start],
+      [revisions[1], false, "b", undefined],
+      [deleted.revision, true, "a", revisions[0]],
+    ],
+  );
+  await store.compact(later);
+  await assert.rejects(cache.history(start, later).next(), { code: 410, reason: "Expired" });
 });
 
 test("a revision that does not come is refused with the error that clients retry", async (t) => {
