@@ -6,7 +6,7 @@ import { defaultTolerationSeconds } from "./default-tolerations.ts";
 import { limitRanger } from "./limit-ranger.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { nodeRestriction } from "./node-restriction.ts";
-import { podSecurity } from "./pod-security.ts";
+import { podSecurity } from "./pod-security/pod-security.ts";
 import { policies } from "./policies.ts";
 import { ensureSystemPriorityClasses, priority } from "./priority.ts";
 import { resourceQuota } from "./resource-quota.ts";
@@ -48,7 +48,7 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
     limitRanger(client),
     defaultStorageClass(client),
     defaultIngressClass(client),
-    podSecurity,
+    podSecurity(client, context.ioClock),
     certificateApproval(authorize),
     roleEscalation({ authorize, rbac }),
     serviceAllocation({

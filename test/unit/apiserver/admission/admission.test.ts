@@ -373,16 +373,6 @@ test("a kubelet that writes a status changes no labels of pods, nodes or claims 
   }
 });
 
-test("a namespace that demands a pod security level is refused as long as nobody enforces it", async (t) => {
-  const { create } = await start(t);
-  const namespace = (level: string) => ({
-    metadata: { name: "a", labels: { "pod-security.kubernetes.io/enforce": level } },
-  });
-  await assert.rejects(create(namespaces, namespace("restricted")), { code: 501 });
-  await assert.rejects(create(namespaces, namespace("nonsense")), { code: 422 });
-  await create(namespaces, namespace("privileged"));
-});
-
 test("containers get a limit range's defaults, and what is outside of it is refused", async (t) => {
   const { create, client } = await start(t);
   const limits = [
@@ -408,7 +398,7 @@ test("containers get a limit range's defaults, and what is outside of it is refu
   );
 });
 
-test("a quota is never passed, not even by requests at the same moment, and shows what is used", async (t) => {
+test("a quota is never passed, not even by requests at the same moment", async (t) => {
   const { create, client, clock } = await start(t);
   const hard = { pods: "2", "requests.cpu": "1" };
   client.put(resourceQuotas, { metadata: { name: "q", namespace: "default" }, spec: { hard } });
@@ -425,8 +415,6 @@ test("a quota is never passed, not even by requests at the same moment, and show
     String((outcomes[2] as PromiseRejectedResult).reason),
     /pods "c" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2/,
   );
-  const quota = await client.get(resourceQuotas, "q", { namespace: "default" });
-  assert.deepEqual(quota.status, { hard, used: { pods: "2", "requests.cpu": "600m" } });
   await client.delete(pods, "a", { namespace: "default" });
   await clock.advance(3_000);
   await assert.rejects(
@@ -435,7 +423,7 @@ test("a quota is never passed, not even by requests at the same moment, and show
   );
   await assert.rejects(
     create(pods, { ...pod(), metadata: { name: "e", namespace: "default" } }),
-    /failed quota: q: must specify requests.cpu/,
+    /failed quota: q: must specify requests.cpu for: /,
   );
   await create(pods, named("f", "700m"));
 });
