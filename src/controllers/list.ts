@@ -14,6 +14,7 @@ import { nodeLifecycleController } from "./node-lifecycle.ts";
 import { podGarbageCollector } from "./pod-gc.ts";
 import { replicaSetController } from "./replica-set.ts";
 import { replicationController } from "./replication-controller.ts";
+import { resourceQuotaController } from "./resource-quota.ts";
 import { rootCaPublisher } from "./root-ca-publisher.ts";
 import { serviceAccountController } from "./service-account.ts";
 import { statefulSetController } from "./stateful-set.ts";
@@ -39,6 +40,7 @@ export const controllerFactories: readonly ControllerFactory[] = [
   ttlAfterFinishedController,
   replicationController,
   disruptionController,
+  resourceQuotaController,
   namespaceController,
   podGarbageCollector,
   garbageCollector,

@@ -7,11 +7,11 @@ import {
   persistentVolumeClaims,
   pods,
 } from "../../api/generated/core-v1.ts";
+import { type Amounts, podAmounts, readAmounts } from "../../api/quota/pod-usage.ts";
 import type { Client } from "../../client/client.ts";
 import { parseQuantity } from "../../machinery/quantity.ts";
 import type { AdmissionPlugin } from "../request.ts";
 import { isAbout, refusedBy } from "./kinds.ts";
-import { type Amounts, podAmounts, readAmounts } from "./pod-usage.ts";
 
 const annotation = "kubernetes.io/limit-ranger";
 
