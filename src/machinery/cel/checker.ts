@@ -41,7 +41,7 @@ class Checker {
 
   constructor({ functions, variables }: CheckOptions) {
     this.#functions = functions;
-    this.#scopes = [new Map(variables.map(({ name, type }) => [name, type]))];
+    this.#scopes = [new Map(variables.flatMap(({ name, type }) => (type ? [[name, type]] : [])))];
   }
 
   #report(at: number, message: string): CelType {

@@ -1,5 +1,6 @@
 /** Kubernetes' environment for expressions: which libraries there are. Source: apiserver's cel/environment/base.go. */
 import { Functions } from "./functions.ts";
+import { authorization } from "./library/authorization.ts";
 import { formatLibrary } from "./library/formats.ts";
 import { listExtension } from "./library/list-extension.ts";
 import { lists, sets } from "./library/lists.ts";
@@ -30,4 +31,5 @@ export const kubernetesFunctions = new Functions(
   networks,
   formatLibrary,
   semver,
+  authorization,
 );

@@ -52,7 +52,8 @@ export type Library = readonly (readonly [name: string, ...overloads: Overload[]
 
 export interface Variable {
   readonly name: string;
-  readonly type: CelType;
+  /** Absent: it has its place among the values, but expressions do not know it. */
+  readonly type?: CelType | undefined;
 }
 
 /** The functions that are there; variables come with each expression. */

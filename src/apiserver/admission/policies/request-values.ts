@@ -1,0 +1,51 @@
+import type { Namespace } from "../../../api/generated/core-v1.ts";
+import type { CelValue } from "../../../machinery/cel/values.ts";
+import type { AdmissionAttributes } from "../../request.ts";
+
+/** An object with the entries that Go would write: empty ones are left out. */
+function nonEmpty(entries: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(entries).filter(([, value]) => {
+      if (value === undefined || value === "") return false;
+      return typeof value !== "object" || value === null || Object.keys(value).length > 0;
+    }),
+  );
+}
+
+/** The kind that a request carries: the resource's own, or its subresource's. */
+export function kindOf({ facts, subresource }: AdmissionAttributes): { group: string; version: string; kind: string } {
+  const own = subresource ? facts.subresources[subresource] : undefined;
+  if (!own?.kind) return { group: facts.group, version: facts.version, kind: facts.kind };
+  return { group: own.group ?? facts.group, version: own.version ?? facts.version, kind: own.kind };
+}
+
+/** `request`: admission/v1 AdmissionRequest, without its uid and its objects. */
+export function requestValue(attributes: AdmissionAttributes): CelValue {
+  const { facts, subresource, name, namespace, operation, user, dryRun, options } = attributes;
+  const kind = kindOf(attributes);
+  const resource = { group: facts.group, version: facts.version, resource: facts.resource };
+  return {
+    ...nonEmpty({ subResource: subresource, requestSubResource: subresource, name, namespace }),
+    kind,
+    resource,
+    requestKind: kind,
+    requestResource: resource,
+    operation,
+    userInfo: nonEmpty({ username: user.name, uid: user.uid, groups: user.groups, extra: user.extra }),
+    dryRun,
+    options: options ?? null,
+  };
+}
+
+/** `object` and `oldObject`: null where there is none. A connection carries its options. */
+export function objectValues({ object, oldObject, operation, options }: AdmissionAttributes): [CelValue, CelValue] {
+  const carried = object ?? (operation === "CONNECT" ? options : undefined);
+  return [(carried ?? null) as unknown as CelValue, (oldObject ?? null) as unknown as CelValue];
+}
+
+/** `namespaceObject`: a Namespace without what expressions must not see of it. */
+export function namespaceValue(namespace: Namespace | undefined): CelValue {
+  if (!namespace) return null;
+  const { managedFields: _fields, ownerReferences: _owners, ...metadata } = namespace.metadata;
+  return { metadata, spec: namespace.spec ?? {}, status: namespace.status ?? {} } as unknown as CelValue;
+}
