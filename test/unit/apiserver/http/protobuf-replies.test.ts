@@ -219,6 +219,7 @@ describe("an API server spoken to in protobuf", () => {
     });
 
     test("from a revision that is gone ends with a Status", async () => {
+      await api.store.compact(2);
       const events = frames(`${maps}?watch=true&resourceVersion=1&timeoutSeconds=5`);
       const { type, object } = (await events.next()).value!;
       assert.equal(type, "ERROR");
