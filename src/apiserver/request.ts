@@ -63,6 +63,16 @@ export interface AuthorizationDecision {
 
 export type Authorizer = (attributes: AuthorizationAttributes) => Promise<AuthorizationDecision>;
 
+/** The mutating phase of one request: a webhook or policy that changes the object may want everything to run again, once. */
+export interface MutationRounds {
+  /** 1, or 2 while everything runs again. */
+  round: number;
+  /** Set by a plugin: the object was changed after others had seen it. */
+  again: boolean;
+  /** What a plugin notes for the second round, by its name. */
+  readonly notes: Map<string, unknown>;
+}
+
 export interface AdmissionAttributes {
   readonly operation: "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
   readonly facts: ResourceFacts;
@@ -78,11 +88,15 @@ export interface AdmissionAttributes {
   readonly options?: object;
   /** Adds a Warning header to the answer. */
   readonly warn: (text: string) => void;
+  /** Absent where nothing can run twice. */
+  readonly rounds?: MutationRounds;
 }
 
 /** Both phases reject with a StatusError to refuse. Mutating ones all run before validating ones. */
 export interface AdmissionPlugin {
   readonly name: string;
+  /** `admit` runs after all others, and once: it takes something that others must not see yet or has to be given back. */
+  readonly last?: boolean;
   admit?(attributes: AdmissionAttributes): Promise<void>;
   validate?(attributes: AdmissionAttributes): Promise<void>;
   /** The request that was admitted failed or was a dry run: give back what `admit` allocated. */

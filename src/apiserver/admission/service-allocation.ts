@@ -98,6 +98,7 @@ export function serviceAllocation(options: ServiceAllocationOptions): AdmissionP
 
   return {
     name: "ServiceAllocation",
+    last: true,
     async admit(attributes) {
       if (!isAbout(attributes, services, "CREATE", "UPDATE")) return;
       if (!informer.hasSynced) await informer.synced(signal);

@@ -1,6 +1,6 @@
 import type { KubeObject } from "../../machinery/object.ts";
 import type { Call, Core } from "../core.ts";
-import type { AdmissionAttributes } from "../request.ts";
+import type { AdmissionAttributes, AdmissionPlugin } from "../request.ts";
 
 /** The attributes that admission plugins see of a call. */
 export function admissionAttributes(
@@ -21,6 +21,7 @@ export function admissionAttributes(
     dryRun: call.dryRun,
     ...(call.options ? { options: call.options } : {}),
     warn: call.warn,
+    rounds: { round: 1, again: false, notes: new Map() },
   };
 }
 
@@ -28,11 +29,22 @@ export function admissionAttributes(
 export async function admit(core: Core, call: Call, attributes: AdmissionAttributes): Promise<void> {
   if (!call.admission) return;
   try {
-    for (const plugin of core.admission) await plugin.admit?.(attributes);
+    await mutate(core.admission, attributes);
   } catch (error) {
     release(core, call, attributes);
     throw error;
   }
+}
+
+/** Everything once more when a plugin wants it, and what allocates at the end: it must see the object as it will be. */
+export async function mutate(plugins: readonly AdmissionPlugin[], attributes: AdmissionAttributes): Promise<void> {
+  for (const plugin of plugins) if (!plugin.last) await plugin.admit?.(attributes);
+  const { rounds } = attributes;
+  if (rounds?.again) {
+    rounds.round = 2;
+    for (const plugin of plugins) if (!plugin.last) await plugin.admit?.(attributes);
+  }
+  for (const plugin of plugins) if (plugin.last) await plugin.admit?.(attributes);
 }
 
 export async function validateAdmission(core: Core, call: Call, attributes: AdmissionAttributes): Promise<void> {
