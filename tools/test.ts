@@ -1,7 +1,7 @@
 /**
  * All checks, from the quick to the slow: `npm test`. Stops at the first stage that fails.
  *
- * `npm test -- unit api` runs the named stages only; the stages are lint, unit, api and e2e.
+ * `npm test -- unit api` runs the named stages only; the stages are lint, unit, api, conformance and e2e.
  */
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
@@ -29,12 +29,18 @@ const stages: Stage[] = [
         command(bin("biome"), ["check", "--error-on-warnings"]),
         command(bin("tsc"), ["--noEmit"]),
         command(process.execPath, ["tools/check-imports.ts"]),
+        command(process.execPath, ["tools/conformance.ts", "--check"]),
       ]);
       return results.every(Boolean);
     },
   },
   { name: "unit", run: () => nodeTest("test/unit/**/*.test.ts", { timeoutMs: 120_000 }) },
   { name: "api", run: () => nodeTest("test/api/**/*.test.ts", { timeoutMs: 300_000 }) },
+  // Mostly waiting for controllers: two files at once keep the stage short.
+  {
+    name: "conformance",
+    run: () => nodeTest("test/conformance/**/*.test.ts", { timeoutMs: 300_000, concurrency: 2 }),
+  },
   {
     name: "e2e",
     run: async () => {
