@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { formatTable } from "../src/commands/print-table.ts";
 import { formatTime, ioClock } from "../src/machinery/clock.ts";
 import { version } from "../src/machinery/version.ts";
+import { api } from "../test/bench/api.ts";
 import { idle } from "../test/bench/idle.ts";
 import { images } from "../test/bench/images.ts";
 import { type Figure, type Measurement, tableOf, within } from "../test/bench/measurement.ts";
@@ -17,12 +18,12 @@ import { pods } from "../test/bench/pods.ts";
 import { start } from "../test/bench/start.ts";
 import { writes } from "../test/bench/writes.ts";
 import { engineVersion } from "./engine.ts";
-import { imageTasks } from "./images.ts";
+import { bundleTask, imageTasks } from "./images.ts";
 import { runTasks } from "./tasks.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** One after the other: what runs beside it would be measured, too. */
-const measurements: readonly Measurement[] = [images, start, pods, writes, idle];
+const measurements: readonly Measurement[] = [images, start, pods, writes, idle, api];
 
 const args = process.argv.slice(2);
 const wanted = args.filter((arg) => !arg.startsWith("-"));
@@ -41,7 +42,7 @@ const figures: Figure[] = [];
 const notes: string[] = [];
 const chosen = measurements.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
 const measured = await runTasks([
-  ...imageTasks(),
+  ...(chosen.every(({ needs }) => needs === "bundle") ? [bundleTask] : imageTasks()),
   ...chosen.map((measurement) => ({
     title: `Measure ${measurement.name}`,
     task: async (_: unknown, task: { output: string }) => {

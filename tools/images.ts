@@ -74,6 +74,9 @@ const server: Image = {
   arguments: { VERSION: version },
 };
 
+/** Bundles the program alone. */
+export const bundleTask: ListrTask = { title: "Bundle", task: makeBundle };
+
 /** The steps that end with all images in the engine. */
 export function imageTasks(): ListrTask[] {
   return [
@@ -103,7 +106,7 @@ export function imageTasks(): ListrTask[] {
               title: "Test image",
               task: async (_, task) => void (await ensureImage(testWeb, shownIn(task))),
             },
-            { title: "Bundle", task: makeBundle },
+            bundleTask,
           ],
           { concurrent: true },
         ),

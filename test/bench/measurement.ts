@@ -8,6 +8,8 @@ export interface Figure {
   readonly budget?: number;
   /** A plain thing of the same sort, measured in the same run: only the ratio means anything on another machine. */
   readonly yardstick?: { readonly what: string; readonly samples: readonly number[] };
+  /** What the median may be in relation to the yardstick's. */
+  readonly ratio?: { readonly atLeast: number } | { readonly atMost: number };
 }
 
 export interface Measured {
@@ -19,6 +21,8 @@ export interface Measured {
 /** A file of this folder: what it is called on the command line, and how it is run. */
 export interface Measurement {
   readonly name: string;
+  /** What is built before it runs. Default: the images. */
+  readonly needs?: "bundle";
   /** Measures; removes all that it made. `say` is told what goes on. */
   run(say: (line: string) => void): Promise<Measured>;
 }
@@ -35,7 +39,8 @@ const header = ["", "median", "range", "budget", "yardstick", "ratio"] as const;
 
 /** The rows of the table; the first is its head. */
 export function tableOf(figures: readonly Figure[]): string[][] {
-  const rows = figures.map(({ what, unit, samples, budget, yardstick }) => {
+  const rows = figures.map((figure) => {
+    const { what, unit, samples, yardstick } = figure;
     const value = median(samples);
     const beside = yardstick && median(yardstick.samples);
     const range = samples.length > 1 ? `${number(Math.min(...samples))}–${number(Math.max(...samples))}` : "";
@@ -43,7 +48,7 @@ export function tableOf(figures: readonly Figure[]): string[][] {
       what,
       `${number(value)} ${unit}`,
       range,
-      budget === undefined ? "" : `${value <= budget ? "≤" : "OVER"} ${number(budget)} ${unit}`,
+      budgetOf(figure),
       yardstick ? `${number(beside!)} ${unit} ${yardstick.what}` : "",
       beside ? `${number(value / beside)}×` : "",
     ];
@@ -51,9 +56,24 @@ export function tableOf(figures: readonly Figure[]): string[][] {
   return [[...header], ...rows];
 }
 
+/** The budget in words; "OVER" or "UNDER" where it is not kept. */
+function budgetOf(figure: Figure): string {
+  const { unit, budget, ratio } = figure;
+  const kept = within(figure);
+  const parts: string[] = [];
+  if (budget !== undefined) parts.push(`${kept ? "≤" : "OVER"} ${number(budget)} ${unit}`);
+  if (ratio && "atLeast" in ratio) parts.push(`${kept ? "≥" : "UNDER"} ${number(ratio.atLeast)}×`);
+  if (ratio && "atMost" in ratio) parts.push(`${kept ? "≤" : "OVER"} ${number(ratio.atMost)}×`);
+  return parts.join(", ");
+}
+
 /** Whether a figure is within its budget; one without a budget is. */
-export function within({ samples, budget }: Figure): boolean {
-  return budget === undefined || median(samples) <= budget;
+export function within({ samples, budget, yardstick, ratio }: Figure): boolean {
+  const value = median(samples);
+  if (budget !== undefined && value > budget) return false;
+  if (!ratio || !yardstick) return true;
+  const found = value / median(yardstick.samples);
+  return "atLeast" in ratio ? found >= ratio.atLeast : found <= ratio.atMost;
 }
 
 /** Three significant digits, without a tail of zeros. */

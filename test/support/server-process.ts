@@ -26,12 +26,16 @@ export interface ServerProcessOptions {
   /** Where an earlier one left its data, with the port in `port`; this one removes it when it stops. */
   directory?: string;
   port?: number;
+  /** Node's arguments up to the program, in place of the sources. */
+  program?: readonly string[];
+  env?: Readonly<Record<string, string>>;
 }
 
 type Options = Omit<ToolOptions, "kubeconfig">;
 
 /** A real server without a node, started from the sources as a process of its own. */
 export interface ServerProcess {
+  pid: number;
   /** Such as https://127.0.0.1:40123. */
   url: string;
   /** Path of the administrator's kubeconfig. */
@@ -63,10 +67,11 @@ export async function startServerProcess(options: ServerProcessOptions = {}): Pr
   const port = options.port ?? (await freePort("127.0.0.1"));
   const place = ["--data-dir", join(directory, "data"), "--write-kubeconfig", kubeconfig];
   const network = ["--bind-address", "127.0.0.1", "--https-listen-port", String(port)];
+  const program = options.program ?? [join(root, "src/main.ts")];
   const child = spawn(
     process.execPath,
-    [join(root, "src/main.ts"), "server", "--disable-agent", ...place, ...network, ...(options.args ?? [])],
-    { stdio: ["ignore", "pipe", "pipe"] },
+    [...program, "server", "--disable-agent", ...place, ...network, ...(options.args ?? [])],
+    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...options.env } },
   );
   const killNow = () => child.kill("SIGKILL");
   process.once("exit", killNow);
@@ -107,6 +112,7 @@ export async function startServerProcess(options: ServerProcessOptions = {}): Pr
   const { "client-certificate-data": cert, "client-key-data": key } = file.users[0].user;
   const pem = (data: string) => Buffer.from(data, "base64").toString();
   return {
+    pid: child.pid!,
     url,
     kubeconfig,
     directory,
