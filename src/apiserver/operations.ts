@@ -17,6 +17,8 @@ export interface ParsedBody {
   readonly value: unknown;
   readonly findings: readonly string[];
   readonly fieldValidation: FieldValidation;
+  /** Puts what was found in the order of the body, as a decoder of built-in kinds meets it. */
+  readonly inOrder?: (texts: readonly string[]) => string[];
 }
 
 /** The schema of a Scale is not the resource's; what a Scale answers is an object of its own. */
@@ -69,11 +71,12 @@ export async function patchObject(core: Core, call: Call, request: PatchRequest)
   return { item: scaleItem(item), created: false };
 }
 
-function decode(call: Call, { value, findings, fieldValidation }: ParsedBody) {
+function decode(call: Call, { value, findings, fieldValidation, inOrder }: ParsedBody) {
   const { facts } = call;
   const found: Findings = { texts: [...findings] };
   const object = decodeObject(facts, value, found);
-  report(facts, found, fieldValidation, call.warn);
+  const texts = inOrder && found.texts.length > 1 && !facts.custom ? inOrder(found.texts) : found.texts;
+  report(facts, { texts }, fieldValidation, call.warn);
   defaultObject(facts, object);
   return object;
 }

@@ -78,8 +78,8 @@ function exactNumber(_key: string, value: unknown, context: { source?: string })
   return exact >= minInt64 && exact <= maxUint64 ? exact : value;
 }
 
-/** Walks the text of a valid JSON document and reports repeated keys. */
-function findDuplicates(text: string, report: (path: string) => void): void {
+/** Calls `visit` with the path of each key of a valid JSON document, in its order, and whether its object had it before. */
+export function visitKeys(text: string, visit: (path: string, isRepeated: boolean) => void): void {
   let at = 0;
   const space = () => {
     while (at < text.length && text.charCodeAt(at) <= 0x20) at++;
@@ -101,7 +101,7 @@ function findDuplicates(text: string, report: (path: string) => void): void {
         at = skipString(text, at);
         const key = JSON.parse(text.slice(start, at)) as string;
         const keyPath = path === "" ? key : `${path}.${key}`;
-        if (seen.has(key)) report(keyPath);
+        visit(keyPath, seen.has(key));
         seen.add(key);
         space();
         at++; // the colon
@@ -140,7 +140,8 @@ export function parseJson(text: string | Uint8Array, options: ParseOptions = {})
   } catch (error) {
     throw new JsonError(`invalid JSON: ${(error as Error).message}`);
   }
-  if (options.onDuplicate) findDuplicates(text, options.onDuplicate);
+  const { onDuplicate } = options;
+  if (onDuplicate) visitKeys(text, (path, isRepeated) => isRepeated && onDuplicate(path));
   return value;
 }
 

@@ -262,13 +262,13 @@ describe("writes", () => {
       await post(`${maps("writes")}?fieldValidation=Strict`, body("strict")),
       400,
       "BadRequest",
-      'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data.a", unknown field "dat"',
+      'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "dat", duplicate field "data.a"',
     );
     const warned = await post(`${maps("writes")}?fieldValidation=Warn`, body("warned"));
     assert.equal(warned.code, 201);
     assert.equal(
       warned.headers["warning"],
-      String.raw`299 - "duplicate field \"data.a\"", 299 - "unknown field \"dat\""`,
+      String.raw`299 - "unknown field \"dat\"", 299 - "duplicate field \"data.a\""`,
     );
     assert.deepEqual(warned.json<Body>().data, { a: "c" });
     const ignored = await post(`${maps("writes")}?fieldValidation=Ignore`, body("ignored"));

@@ -60,7 +60,7 @@ export async function parseBody(
   body: Buffer,
   mediaType: string,
   expectedKind: string,
-  options: ParseOptions,
+  options: BodyParseOptions,
   schemaFor: SchemaFor | undefined,
 ): Promise<unknown> {
   const types = ["application/json", "application/yaml", ...(schemaFor ? [protobufType] : [])];
@@ -81,21 +81,52 @@ export async function parseBody(
   }
 }
 
+export interface BodyParseOptions extends ParseOptions {
+  /** Called with the text of strict YAML decoding when keys stand twice. The last one wins. */
+  readonly onStrictYaml?: (text: string) => void;
+}
+
 /** YAML (or JSON, which is YAML), as one document. */
-export async function parseYaml(body: Buffer, options: ParseOptions = {}): Promise<unknown> {
+export async function parseYaml(body: Buffer, options: BodyParseOptions = {}): Promise<unknown> {
+  const { onStrictYaml } = options;
   const text = body.toString("utf8");
   // Apply patches are sent as YAML and are JSON nearly always.
   if (/^\s*[{[]/.test(text)) {
+    let isStrict = true;
     try {
-      return parseJson(body, options);
+      const value = parseJson(body, onStrictYaml ? { onDuplicate: () => (isStrict = false) } : options);
+      if (isStrict) return value;
     } catch {
       // Flow style YAML looks like it, too.
     }
   }
-  const { parseDocument } = await import("yaml");
-  const document = parseDocument(text, { schema: "yaml-1.1", merge: true, uniqueKeys: false, intAsBigInt: false });
+  const { parseDocument, visit, isScalar, LineCounter } = await import("yaml");
+  const lineCounter = new LineCounter();
+  // The library's own check for keys that stand twice compares each with each.
+  const document = parseDocument(text, {
+    schema: "yaml-1.1",
+    merge: true,
+    uniqueKeys: false,
+    intAsBigInt: false,
+    lineCounter,
+  });
   const [error] = document.errors;
   if (error) throw new Error(`yaml: ${error.message.split("\n", 1)[0]}`);
+  if (onStrictYaml) {
+    const lines: string[] = [];
+    visit(document, {
+      Map(_, { items }) {
+        const seen = new Set<unknown>();
+        for (const { key } of items) {
+          if (!isScalar(key) || key.value === "<<") continue;
+          const { line } = lineCounter.linePos(key.range?.[0] ?? 0);
+          if (seen.has(key.value)) lines.push(`  line ${line}: key ${JSON.stringify(key.value)} already set in map`);
+          seen.add(key.value);
+        }
+      },
+    });
+    if (lines.length > 0) onStrictYaml(`yaml: unmarshal errors:\n${lines.join("\n")}`);
+  }
   // Through JSON, so that numbers and keys come out as everywhere else; aliases that explode are refused by the library.
-  return parseJson(JSON.stringify(document.toJS({ maxAliasCount: 100 })) ?? "null", options);
+  return parseJson(JSON.stringify(document.toJS({ maxAliasCount: 100 })) ?? "null", {});
 }

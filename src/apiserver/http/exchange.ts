@@ -1,5 +1,7 @@
 import type { ResourceFacts } from "../../api/resource.ts";
 import { builtInSchema } from "../../api/schemas.ts";
+import { strictMessage } from "../../machinery/canonical.ts";
+import { visitKeys } from "../../machinery/json.ts";
 import type { Call, Core } from "../core.ts";
 import type { ParsedBody } from "../operations.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
@@ -51,18 +53,31 @@ export async function readObjectBody(
   fieldValidation: ParsedBody["fieldValidation"],
 ): Promise<ParsedBody> {
   const findings: string[] = [];
-  const onDuplicate = (path: string) => findings.push(`duplicate field ${JSON.stringify(path)}`);
+  const onDuplicate = (path: string) => findings.push(strictMessage.duplicate(path));
   const bytes = await readBody(request);
-  const options = fieldValidation === "Ignore" ? {} : { onDuplicate };
+  const onStrictYaml = (text: string) => findings.push(text);
+  const options = fieldValidation === "Ignore" ? {} : { onDuplicate, onStrictYaml };
   const kind = call.subresource === "scale" ? "Scale" : call.facts.kind;
-  const value = await parseBody(
-    bytes,
-    mediaTypeOf(request.headers["content-type"]),
-    kind,
-    options,
-    schemasOf(call.facts, call.subresource),
-  );
-  return { value, findings, fieldValidation };
+  const mediaType = mediaTypeOf(request.headers["content-type"]);
+  const value = await parseBody(bytes, mediaType, kind, options, schemasOf(call.facts, call.subresource));
+  const isJson = mediaType === "" || mediaType === "application/json";
+  return {
+    value,
+    findings,
+    fieldValidation,
+    ...(isJson ? { inOrder: (texts) => inOrderOf(bytes.toString("utf8"), texts) } : {}),
+  };
+}
+
+/** Sorts findings by where a JSON text has the keys that they name. */
+function inOrderOf(text: string, findings: readonly string[]): string[] {
+  const ranks = new Map(findings.map((finding) => [finding, Number.POSITIVE_INFINITY]));
+  let rank = 0;
+  visitKeys(text, (path, isRepeated) => {
+    const finding = isRepeated ? strictMessage.duplicate(path) : strictMessage.unknown(path);
+    if (ranks.get(finding) === Number.POSITIVE_INFINITY) ranks.set(finding, rank++);
+  });
+  return [...findings].sort((a, b) => (ranks.get(a) === ranks.get(b) ? 0 : ranks.get(a)! - ranks.get(b)!));
 }
 
 /** Types that stand in protobuf bodies of subresources; the others send the resource's own kind. */

@@ -73,9 +73,8 @@ function noStrategicMerge(): StatusError {
 /** Server-side apply: merges the configuration by field ownership, or creates the object. */
 async function apply(core: Core, call: Call, request: PatchRequest): Promise<UpdateOutcome> {
   const { facts } = call;
-  const findings: Findings = { texts: [...request.findings] };
-  const applied = decodeObject(facts, request.body, findings);
-  report(facts, findings, request.fieldValidation, call.warn);
+  // Fields that the type does not have are no matter of `fieldValidation` here: the merge refuses them always.
+  const applied = decodeObject(facts, request.body, { texts: [] });
   const { metadata } = applied;
   if (metadata.managedFields) throw badRequest("metadata.managedFields must be nil");
   if (metadata.name && metadata.name !== call.name) {
@@ -101,6 +100,7 @@ async function apply(core: Core, call: Call, request: PatchRequest): Promise<Upd
     });
     const next = decodeObject(facts, merged, { texts: [] });
     defaultObject(facts, next);
+    reportStrictly(request, call.warn);
     return next;
   };
 
@@ -125,14 +125,22 @@ async function apply(core: Core, call: Call, request: PatchRequest): Promise<Upd
   }
 }
 
+/** Acts on keys that an applied configuration has twice. */
+function reportStrictly({ findings, fieldValidation }: PatchRequest, warn: (text: string) => void): void {
+  if (findings.length === 0 || fieldValidation === "Ignore") return;
+  if (fieldValidation === "Strict") throw badRequest(`error strict decoding YAML: ${findings.join(", ")}`);
+  for (const text of findings) warn(text);
+}
+
 /** Parses a patch's body; apply patches are YAML. */
 export async function parsePatchFindings(
   bytes: Buffer,
   type: PatchType,
-  parseYaml: (body: Buffer, options: ParseOptions) => Promise<unknown>,
+  parseYaml: (body: Buffer, options: ParseOptions & { onStrictYaml(text: string): void }) => Promise<unknown>,
 ): Promise<{ body: unknown; findings: readonly string[] }> {
   const findings: string[] = [];
   const options = { onDuplicate: (path: string) => findings.push(`duplicate field ${JSON.stringify(path)}`) };
-  const body = type === "apply" ? await parseYaml(bytes, options) : parseJson(bytes, options);
+  const onStrictYaml = (text: string) => findings.push(`error converting YAML to JSON: ${text}`);
+  const body = type === "apply" ? await parseYaml(bytes, { ...options, onStrictYaml }) : parseJson(bytes, options);
   return { body, findings };
 }
