@@ -140,7 +140,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   admission.push(
     definitionCheck,
     apiServiceCheck,
-    ...admissionChain({ context, rbac: authorization.rbac, signal, ...options }),
+    ...admissionChain({ context, rbac: authorization.rbac, resources, signal, ...options }),
   );
 
   const system = startSystemObjects({

@@ -9,6 +9,8 @@ export interface WriteParameters {
   readonly fieldManager: string | undefined;
   readonly fieldValidation: FieldValidation;
   readonly force: boolean;
+  /** What webhooks see of them: CreateOptions, UpdateOptions or PatchOptions, without the kind. */
+  readonly options: object;
 }
 
 const managerMaxLength = 128;
@@ -71,6 +73,11 @@ export function readWriteParameters(query: URLSearchParams, kind: string): Write
     fieldManager,
     fieldValidation: validation as FieldValidation,
     force: flag(query, "force") ?? false,
+    options: {
+      ...(dryRun.length > 0 ? { dryRun } : {}),
+      ...(fieldManager === undefined ? {} : { fieldManager }),
+      ...(query.get("fieldValidation") ? { fieldValidation: validation } : {}),
+    },
   };
 }
 
@@ -78,7 +85,7 @@ export function readWriteParameters(query: URLSearchParams, kind: string): Write
 export function readDeleteParameters(
   body: Readonly<Record<string, unknown>> | undefined,
   query: URLSearchParams,
-): DeleteParameters & { readonly dryRun: boolean } {
+): DeleteParameters & Pick<WriteParameters, "dryRun" | "options"> {
   const policy = (body?.["propagationPolicy"] ??
     text(query, "propagationPolicy")) as DeleteParameters["propagationPolicy"];
   const unsafe = body?.["ignoreStoreReadErrorWithClusterBreakingPotential"];
@@ -91,13 +98,15 @@ export function readDeleteParameters(
     throw invalid({ group: "meta.k8s.io", resource: "DeleteOptions" }, "", [error]);
   }
   const grace = body?.["gracePeriodSeconds"] ?? whole(query, "gracePeriodSeconds");
-  return {
+  const parameters: DeleteParameters = {
     gracePeriodSeconds: grace as number | undefined,
     propagationPolicy: policy,
     orphanDependents: (body?.["orphanDependents"] ?? flag(query, "orphanDependents")) as boolean | undefined,
     preconditions: body?.["preconditions"] as DeleteParameters["preconditions"],
-    dryRun: dryRun.length > 0,
   };
+  const given = Object.entries({ ...parameters, ...(dryRun.length > 0 ? { dryRun } : {}) });
+  const options = Object.fromEntries(given.filter(([, value]) => value !== undefined && value !== null));
+  return { ...parameters, dryRun: dryRun.length > 0, options };
 }
 
 /** Who wrote, when a request does not say: the program's name of its User-Agent. */

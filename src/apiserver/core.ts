@@ -35,7 +35,7 @@ export interface Call {
   readonly fieldManager: string;
   /** The object comes from server-side apply, its managedFields are set. */
   readonly applied?: boolean;
-  /** meta/v1 CreateOptions and its like, as admission webhooks get them. */
+  /** meta/v1 CreateOptions and its like, as admission webhooks get them but for their kind; for CONNECT all of them. */
   readonly options?: object;
   /** Collects what becomes a Warning header. */
   readonly warn: (text: string) => void;

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { ResourceFacts } from "../api/resource.ts";
-import { apiVersionOf } from "../machinery/object.ts";
+import { apiVersionOf, type KubeObject } from "../machinery/object.ts";
 import { badRequest, methodNotSupported, notBuilt, StatusError } from "../machinery/status.ts";
 import { forbiddenError } from "./authorization/forbidden-error.ts";
 import { managerOf, readWriteParameters } from "./call-options.ts";
@@ -36,6 +36,7 @@ import type {
 import { parseRequestInfo } from "./request-info.ts";
 import { checkScope, nameInPath, pathNotFound, urlOf } from "./request-path.ts";
 import type { ResourceTable } from "./resource-table.ts";
+import { connectOptions } from "./subresources/connect-options.ts";
 import { admissionAttributes, admit, validateAdmission } from "./verbs/admit.ts";
 
 /** Handlers of what is more than reading and writing objects; keys are "<group>/<resource>[/<subresource>]". */
@@ -223,10 +224,26 @@ export class Handler {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       throw badRequest(`the object provided is unrecognized (must be of type ${kind})`);
     }
-    const body = { metadata: {}, ...value };
-    const reply = await run(this.#options.context, { info, user, body, dryRun: parameters.dryRun });
-    const type = { kind: facts.kind, apiVersion: apiVersionOf(facts) };
-    await sendObject(request, response, reply.code, encoding, { ...type, ...reply.body });
+    const own = info.subresource ? facts.subresources[info.subresource] : undefined;
+    const type = {
+      kind,
+      apiVersion: own?.kind ? apiVersionOf({ ...facts, ...own } as ResourceFacts) : apiVersionOf(facts),
+    };
+    const body: KubeObject = { ...type, metadata: {}, ...value };
+    const warnings: string[] = [];
+    const { core, context } = this.#options;
+    const { dryRun, options } = parameters;
+    const call = { ...callOf(facts, info, user), dryRun, options, warn: (text: string) => warnings.push(text) };
+    const attributes = admissionAttributes(call, "CREATE", body, undefined);
+    await admit(core, call, attributes);
+    await validateAdmission(core, call, attributes);
+    const reply = await run(context, { info, user, body, dryRun });
+    setWarnings(response, warnings);
+    await sendObject(request, response, reply.code, encoding, {
+      kind: facts.kind,
+      apiVersion: apiVersionOf(facts),
+      ...reply.body,
+    });
   }
 
   async #stream(
@@ -244,8 +261,9 @@ export class Handler {
     const { request, url, info, user, response, upgrade } = on;
     checkScope(facts, info, url);
     const { core, context } = this.#options;
-    const call = callOf(facts, info, user);
     if (info.subresource !== "log") {
+      const options = connectOptions(facts, info, url);
+      const call = { ...callOf(facts, info, user), ...(options ? { options } : {}) };
       const attributes = admissionAttributes(call, "CONNECT", undefined, undefined);
       await admit(core, call, attributes);
       await validateAdmission(core, call, attributes);

@@ -8,7 +8,8 @@ import { create } from "./verbs/create.ts";
 import { decodeObject, defaultObject, type FieldValidation, type Findings, report } from "./verbs/decode.ts";
 import { get } from "./verbs/get.ts";
 import { applyPatchTo, type PatchRequest, patch } from "./verbs/patch.ts";
-import { type Scale, toScale, updateScale } from "./verbs/scale.ts";
+import { updateScale } from "./verbs/scale.ts";
+import { type Scale, toScale } from "./verbs/scale-object.ts";
 import { subresourceRule } from "./verbs/subresource-rules.ts";
 import { type UpdateOutcome, update } from "./verbs/update.ts";
 

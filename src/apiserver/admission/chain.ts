@@ -1,8 +1,10 @@
 import type { Rbac } from "../authorization/rbac.ts";
 import type { AdmissionPlugin, ServerContext } from "../request.ts";
+import type { ResourceTable } from "../resource-table.ts";
 import { certificateApproval } from "./certificate-approval.ts";
 import { defaultIngressClass, defaultStorageClass } from "./default-classes.ts";
 import { defaultTolerationSeconds } from "./default-tolerations.ts";
+import { equivalentsOf } from "./equivalents.ts";
 import { limitRanger } from "./limit-ranger.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { nodeRestriction } from "./node-restriction.ts";
@@ -23,6 +25,8 @@ export interface AdmissionOptions {
   /** One range, or one a family separated by a comma, the default one first. */
   readonly serviceCidr: string;
   readonly nodePortRange: { readonly from: number; readonly to: number };
+  /** What is served, for webhooks that judge a resource in another version than it was asked for. */
+  readonly resources?: ResourceTable;
   /** Ends what the plugins follow. */
   readonly signal?: AbortSignal;
 }
@@ -36,6 +40,8 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
     // Their numbers are known without them: pods that name them are admitted all the same.
     if (!signal.aborted) logger.warn({ err: error }, "Writing the system's priority classes failed");
   });
+  const equivalents = options.resources && equivalentsOf(options.resources);
+  const { mutating, validating } = webhooks({ context, equivalents, signal });
   return [
     namespaceLifecycle(client),
     serviceAccountAdmission(client),
@@ -60,7 +66,8 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
       signal,
     }),
     policies(client),
-    webhooks(client),
+    mutating,
+    validating,
     // The last one: it counts what all others let pass.
     resourceQuota(context),
   ];

@@ -1,15 +1,23 @@
 import type { RuleWithOperations } from "../../api/generated/admissionregistration-v1.ts";
 import { namespaces } from "../../api/generated/core-v1.ts";
 import type { LabelSelector } from "../../api/generated/meta-v1.ts";
+import type { ResourceFacts } from "../../api/resource.ts";
 import type { Client } from "../../client/client.ts";
 import { fromLabelSelector } from "../../machinery/label-selector.ts";
+import type { DeepReadonly } from "../../machinery/object.ts";
 import type { AdmissionAttributes } from "../request.ts";
+import type { Equivalents } from "./equivalents.ts";
 
 /** What webhooks and admission policies say about the requests that they judge. */
 export interface MatchCriteria {
-  readonly rules?: readonly RuleWithOperations[];
-  readonly namespaceSelector?: LabelSelector;
-  readonly objectSelector?: LabelSelector;
+  readonly rules?: readonly DeepReadonly<RuleWithOperations>[];
+  readonly namespaceSelector?: DeepReadonly<LabelSelector>;
+  readonly objectSelector?: DeepReadonly<LabelSelector>;
+}
+
+/** A selector that is read already. */
+export interface Selects {
+  matches(labels: Readonly<Record<string, string>>): boolean;
 }
 
 /**
@@ -26,25 +34,68 @@ export async function matches(
   { rules, namespaceSelector, objectSelector }: MatchCriteria,
   attributes: AdmissionAttributes,
 ): Promise<boolean> {
-  if (!rules?.some((rule) => ruleMatches(rule, attributes))) return false;
-  const labels = attributes.object?.metadata.labels ?? attributes.oldObject?.metadata.labels ?? {};
-  if (objectSelector && !fromLabelSelector(objectSelector).matches(labels)) return false;
-  if (!namespaceSelector) return true;
-  const isNamespace = attributes.facts.group === "" && attributes.facts.resource === "namespaces";
-  const name = isNamespace ? attributes.name : attributes.namespace;
-  // Cluster-scoped objects are never excluded by a selector of namespaces.
-  if (!name) return true;
-  const own = isNamespace
-    ? labels
-    : await client.get(namespaces, name).then(
-        (found) => found.metadata.labels ?? {},
-        () => ({}),
-      );
-  return fromLabelSelector(namespaceSelector).matches(own);
+  if (!rules?.some((rule) => ruleMatches(rule, attributes, attributes.facts))) return false;
+  if (selects(objectSelector) && !objectSelected(read(objectSelector), attributes)) return false;
+  return !selects(namespaceSelector) || (await namespaceSelected(client, read(namespaceSelector), attributes));
 }
 
-function ruleMatches(rule: RuleWithOperations, attributes: AdmissionAttributes): boolean {
-  const { facts, operation, subresource, namespace } = attributes;
+const read = (selector: DeepReadonly<LabelSelector>) => fromLabelSelector(selector as LabelSelector);
+
+/** Does it leave anything out? */
+function selects(selector: DeepReadonly<LabelSelector> | undefined): selector is DeepReadonly<LabelSelector> {
+  const { matchLabels = {}, matchExpressions = [] } = selector ?? {};
+  return Object.keys(matchLabels).length + matchExpressions.length > 0;
+}
+
+/**
+ * As which resource a request is one of those that the rules name: as itself, or, where equivalents count, as another
+ * version of it. Earlier rules come first. Undefined: not at all.
+ */
+export function ruledAs(
+  rules: readonly DeepReadonly<RuleWithOperations>[],
+  attributes: AdmissionAttributes,
+  equivalents: Equivalents | undefined,
+): ResourceFacts | undefined {
+  const { facts } = attributes;
+  if (rules.some((rule) => ruleMatches(rule, attributes, facts))) return facts;
+  const others = equivalents?.(facts) ?? [];
+  if (others.length === 0) return undefined;
+  for (const rule of rules) {
+    const found = others.find((other) => ruleMatches(rule, attributes, other));
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** Selectors of objects are tried on what is to be written and on what is there; what has no labels fits none. */
+export function objectSelected(selector: Selects, { object, oldObject }: AdmissionAttributes): boolean {
+  return [object, oldObject].some((one) => one && selector.matches(one.metadata?.labels ?? {}));
+}
+
+/** Throws 404 when the request's namespace is not there. */
+export async function namespaceSelected(
+  client: Client,
+  selector: Selects,
+  attributes: AdmissionAttributes,
+): Promise<boolean> {
+  const { facts, operation, subresource, object } = attributes;
+  const isNamespace = facts.group === "" && facts.resource === "namespaces";
+  const name = isNamespace ? attributes.name : attributes.namespace;
+  // Cluster-scoped objects are never excluded by a selector of namespaces.
+  if (!name && !isNamespace) return true;
+  if (isNamespace && !subresource && (operation === "CREATE" || operation === "UPDATE")) {
+    return selector.matches(object?.metadata.labels ?? {});
+  }
+  const found = await client.get(namespaces, name ?? "");
+  return selector.matches(found.metadata.labels ?? {});
+}
+
+function ruleMatches(
+  rule: DeepReadonly<RuleWithOperations>,
+  attributes: AdmissionAttributes,
+  facts: ResourceFacts,
+): boolean {
+  const { operation, subresource, namespace } = attributes;
   const has = (list: readonly string[] | undefined, value: string) =>
     !!list && (list.includes("*") || list.includes(value));
   if (!has(rule.operations, operation) || !has(rule.apiGroups, facts.group) || !has(rule.apiVersions, facts.version)) {

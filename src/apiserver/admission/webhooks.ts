@@ -1,32 +1,38 @@
-import {
-  mutatingWebhookConfigurations,
-  validatingWebhookConfigurations,
-} from "../../api/generated/admissionregistration-v1.ts";
-import type { Client } from "../../client/client.ts";
-import { notBuilt } from "../../machinery/status.ts";
-import type { AdmissionAttributes, AdmissionPlugin } from "../request.ts";
-import { isExempt, matches } from "./matching.ts";
+import type { AdmissionPlugin, ServerContext } from "../request.ts";
+import { WebhookCaller } from "../webhook-call/webhook-caller.ts";
+import type { Equivalents } from "./equivalents.ts";
+import { HookCaller } from "./webhooks/hook-caller.ts";
+import { HookSource } from "./webhooks/hook-source.ts";
+import { mutatingWebhooks } from "./webhooks/mutating.ts";
+import { validatingWebhooks } from "./webhooks/validating.ts";
 
-/** The cache has every commit that was answered: asking the store adds nothing. */
-const cached = { resourceVersion: "0" };
+export interface WebhooksOptions {
+  readonly context: ServerContext;
+  /** Absent: no resource has others. */
+  readonly equivalents?: Equivalents | undefined;
+  /** Ends what is followed, and calls under way. */
+  readonly signal: AbortSignal;
+}
 
 /**
- * Webhooks are stored but not called yet. A request that one of them would have to judge is refused, unless it may be
- * ignored when it fails: to let it pass unjudged would be worse.
+ * Admission by webhooks: those that change objects come after every other plugin that does, those that judge them before
+ * the quota, which counts only what all others let pass.
  */
-export function webhooks(client: Client): AdmissionPlugin {
-  const refuseIfJudged = async (attributes: AdmissionAttributes) => {
-    if (isExempt(attributes)) return;
-    const [mutating, validating] = await Promise.all([
-      client.list(mutatingWebhookConfigurations, cached),
-      client.list(validatingWebhookConfigurations, cached),
-    ]);
-    for (const configuration of [...mutating.items, ...validating.items]) {
-      for (const hook of configuration.webhooks ?? []) {
-        if (hook.failurePolicy !== "Ignore" && (await matches(client, hook, attributes)))
-          throw notBuilt(`Calling admission webhook ${JSON.stringify(hook.name ?? "")}`);
-      }
-    }
+export function webhooks({ context, equivalents, signal }: WebhooksOptions): {
+  readonly mutating: AdmissionPlugin;
+  readonly validating: AdmissionPlugin;
+} {
+  const { client, authorize, clusterClock: clock, logger } = context;
+  const caller = new HookCaller({
+    client,
+    authorize,
+    logger,
+    caller: new WebhookCaller(context, signal),
+    equivalents,
+  });
+  const source = (kind: "mutating" | "validating") => new HookSource(kind, { client, clock, logger, signal });
+  return {
+    mutating: mutatingWebhooks(source("mutating"), caller),
+    validating: validatingWebhooks(source("validating"), caller),
   };
-  return { name: "Webhooks", validate: refuseIfJudged };
 }

@@ -47,7 +47,8 @@ export async function answerCreate(exchange: Exchange): Promise<void> {
   const view = viewOf(exchange);
   const parameters = readWriteParameters(url.searchParams, "CreateOptions");
   const body = await readObjectBody(exchange, parameters.fieldValidation);
-  const item = await createObject(exchange.core, { ...call, dryRun: parameters.dryRun }, body);
+  const { dryRun, options } = parameters;
+  const item = await createObject(exchange.core, { ...call, dryRun, options }, body);
   await sendItem(exchange, 201, item, view);
 }
 
@@ -56,7 +57,8 @@ export async function answerUpdate(exchange: Exchange): Promise<void> {
   const view = viewOf(exchange);
   const parameters = readWriteParameters(url.searchParams, "UpdateOptions");
   const body = await readObjectBody(exchange, parameters.fieldValidation);
-  const { item, created } = await updateObject(exchange.core, { ...call, dryRun: parameters.dryRun }, body);
+  const { dryRun, options } = parameters;
+  const { item, created } = await updateObject(exchange.core, { ...call, dryRun, options }, body);
   await sendItem(exchange, created ? 201 : 200, item, view);
 }
 
@@ -78,7 +80,7 @@ export async function answerPatch(exchange: Exchange): Promise<void> {
   }
   const { item, created } = await patchObject(
     exchange.core,
-    { ...call, dryRun: parameters.dryRun },
+    { ...call, dryRun: parameters.dryRun, options: parameters.options },
     { type, ...parsed, force: parameters.force, fieldValidation: parameters.fieldValidation },
   );
   await sendItem(exchange, created ? 201 : 200, item, view);
@@ -104,7 +106,8 @@ export async function answerDelete(exchange: Exchange): Promise<void> {
   const { request, response, call } = exchange;
   const view = viewOf(exchange);
   const parameters = await deleteOptions(exchange);
-  const outcome = await deleteObject(exchange.core, { ...call, dryRun: parameters.dryRun }, parameters);
+  const { dryRun, options } = parameters;
+  const outcome = await deleteObject(exchange.core, { ...call, dryRun, options }, parameters);
   if (outcome.removed && !(returnsDeleted.has(call.facts.resource) && !call.facts.custom)) {
     setWarnings(response, exchange.warnings);
     await sendObject(request, response, 200, view.encoding, deletedStatus(call.facts, outcome), isPretty(exchange));
@@ -120,7 +123,7 @@ export async function answerDeleteCollection(exchange: Exchange): Promise<void> 
   const parameters = await deleteOptions(exchange);
   const page = await deleteCollection(
     exchange.core,
-    { ...call, dryRun: parameters.dryRun },
+    { ...call, dryRun: parameters.dryRun, options: parameters.options },
     readListParameters(url.searchParams),
     parameters,
   );

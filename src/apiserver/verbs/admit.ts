@@ -2,6 +2,14 @@ import type { KubeObject } from "../../machinery/object.ts";
 import type { Call, Core } from "../core.ts";
 import type { AdmissionAttributes, AdmissionPlugin } from "../request.ts";
 
+/** Whatever the verb was: a patch that creates is admitted as a create, one that changes as an update. */
+const optionKinds = { CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions" } as const;
+
+function optionsOf(call: Call, operation: AdmissionAttributes["operation"]): object | undefined {
+  if (!call.options || operation === "CONNECT") return call.options;
+  return { kind: optionKinds[operation], apiVersion: "meta.k8s.io/v1", ...call.options };
+}
+
 /** The attributes that admission plugins see of a call. */
 export function admissionAttributes(
   call: Call,
@@ -9,6 +17,7 @@ export function admissionAttributes(
   object: KubeObject | undefined,
   oldObject: KubeObject | undefined,
 ): AdmissionAttributes {
+  const options = optionsOf(call, operation);
   return {
     operation,
     facts: call.facts,
@@ -19,7 +28,7 @@ export function admissionAttributes(
     ...(oldObject ? { oldObject } : {}),
     user: call.user,
     dryRun: call.dryRun,
-    ...(call.options ? { options: call.options } : {}),
+    ...(options ? { options } : {}),
     warn: call.warn,
     rounds: { round: 1, again: false, notes: new Map() },
   };

@@ -17,6 +17,7 @@ import { keyFor } from "../storage/codec.ts";
 import { admissionAttributes, admit, release, validateAdmission } from "./admit.ts";
 import { create, settleNamespace } from "./create.ts";
 import { keepSystemFields, validateObjectMeta, validateObjectMetaUpdate } from "./object-meta.ts";
+import { setReplicas, toScale } from "./scale-object.ts";
 import { subresourceRule } from "./subresource-rules.ts";
 import { encodeForStore, lostRace, refuse, track, unwritten, written } from "./write.ts";
 
@@ -76,8 +77,12 @@ async function tryUpdate(
   rule?.(next, old);
   // Who sent it owns what was sent; what admission and the kind's own rules fill in afterwards belongs to nobody.
   if (!proposal.tracked) next = track(core, call, old, next);
-  const attributes = admissionAttributes(call, "UPDATE", next, old);
+  const scale = subresource === "scale" ? toScale({ facts, object: next }) : undefined;
+  const attributes = scale
+    ? admissionAttributes(call, "UPDATE", scale, toScale(current))
+    : admissionAttributes(call, "UPDATE", next, old);
   await admit(core, call, attributes);
+  if (scale) setReplicas(facts, next, scale.spec.replicas ?? 0);
   let done = false;
   try {
     if (!rule) prepare(facts, subresource, next, old);
@@ -90,7 +95,7 @@ async function tryUpdate(
       ...(facts.strategy.validateUpdate?.(next, old, subresource) ?? []),
     ]);
     if (subresource !== "status") for (const text of facts.strategy.warnings?.(next) ?? []) call.warn(text);
-    await validateAdmission(core, call, { ...attributes, object: next });
+    await validateAdmission(core, call, scale ? attributes : { ...attributes, object: next });
     if (sameObject(next, old)) return { item: current };
     next.metadata.resourceVersion = old.metadata.resourceVersion!;
     if (call.dryRun) return { item: unwritten(facts, current.key, next, current.revision) };

@@ -1,0 +1,80 @@
+import { createServer, type Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import { makeCertificate } from "./certificates.ts";
+import type { Json } from "./harness.ts";
+
+/** What a webhook got, and what it answers: a body, or a code with a text. */
+export type WebhookHandler = (review: Json, path: string) => Json | Promise<Json>;
+
+/** An answer that is no review. */
+export class RawAnswer {
+  readonly code: number;
+  readonly text: string;
+
+  constructor(code: number, text: string) {
+    this.code = code;
+    this.text = text;
+  }
+}
+
+/** An HTTPS server for `localhost` with an authority of its own. */
+export class WebhookServer {
+  /** Base64, as clientConfig.caBundle wants it. */
+  readonly caBundle: string;
+  readonly url: string;
+  /** Every review that came, in order. */
+  readonly reviews: Json[] = [];
+  /** Connections that were opened. */
+  connections = 0;
+  handler: WebhookHandler;
+  readonly #server: Server;
+
+  private constructor(server: Server, ca: string, handler: WebhookHandler) {
+    this.#server = server;
+    this.caBundle = Buffer.from(ca).toString("base64");
+    this.url = `https://localhost:${(server.address() as AddressInfo).port}`;
+    this.handler = handler;
+    server.on("secureConnection", () => this.connections++);
+    server.on("request", (request, response) => {
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk) => chunks.push(chunk));
+      request.on("end", async () => {
+        const review = JSON.parse(Buffer.concat(chunks).toString());
+        this.reviews.push(review);
+        const answer = await this.handler(review, request.url ?? "/");
+        if (answer instanceof RawAnswer) {
+          response.writeHead(answer.code, { "content-type": "text/plain" }).end(answer.text);
+        } else {
+          response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
+        }
+      });
+    });
+  }
+
+  static async start(handler: WebhookHandler, dnsNames: readonly string[] = ["localhost"]): Promise<WebhookServer> {
+    const authority = await makeCertificate({ subject: "CN=webhook-ca" });
+    const leaf = await makeCertificate({ subject: "CN=webhook", issuer: authority, dnsNames, usage: "server" });
+    const server = createServer({ cert: leaf.certificate, key: leaf.key });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return new WebhookServer(server, authority.certificate, handler);
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** `clientConfig` for a path of this server. */
+  at(path: string): { url: string; caBundle: string } {
+    return { url: `${this.url}${path}`, caBundle: this.caBundle };
+  }
+
+  /** Closes connections that nobody uses just now, as a server does that is about to go. */
+  dropConnections(): void {
+    this.#server.closeAllConnections();
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
