@@ -1,26 +1,10 @@
 import type { JobCondition, JobStatus } from "../api/generated/batch-v1.ts";
 import { formatTime } from "../machinery/clock.ts";
-import {
-  completionIndex,
-  failureVerdict,
-  finishedMs,
-  hasFailed,
-  hasSucceeded,
-  hasTracking,
-  isFinished,
-  isIndexed,
-  type JobView,
-  jobCondition,
-  replacesOnlyFailed,
-} from "./job-facts.ts";
+import { type Counts, countPods, settle } from "./job-count.ts";
+import { hasTracking, isFinished, isIndexed, type JobView, jobCondition } from "./job-facts.ts";
+import { type PodsPlan, planPods } from "./job-pods.ts";
 import { formatIndexes, parseIndexes } from "./shared/index-set.ts";
-import { isActive, isReady, isTerminated, isTerminating, maxRestarts, type PodView } from "./shared/pod-facts.ts";
-import { rankForDeletion } from "./shared/pod-ranking.ts";
-
-/** Pods created or deleted at once. */
-const burst = 500;
-const firstBackoffMs = 10_000;
-const maxBackoffMs = 600_000;
+import { isActive, isReady, isTerminated, isTerminating, type PodView } from "./shared/pod-facts.ts";
 
 export interface JobPlan {
   readonly status: JobStatus;
@@ -28,264 +12,224 @@ export interface JobPlan {
   readonly release: readonly PodView[];
   /** Completion indexes of pods to create; undefined stands for a pod without one. */
   readonly create: readonly (number | undefined)[];
+  /** The failed pods whose places those of an index take. */
+  readonly replacing: ReadonlyMap<number, PodView>;
   readonly remove: readonly PodView[];
   readonly requeueAfterMs?: number;
   /** To be told in an event. */
-  readonly events: readonly {
-    readonly severity: "Normal" | "Warning";
-    readonly reason: string;
-    readonly message: string;
-  }[];
+  readonly events: readonly JobEvent[];
 }
 
-interface Tally {
-  succeeded: number;
-  failed: number;
-  readonly completed: Set<number>;
-  readonly uncountedSucceeded: string[];
-  readonly uncountedFailed: string[];
-  readonly release: PodView[];
-  failJob: string | undefined;
+interface JobEvent {
+  readonly severity: "Normal" | "Warning";
+  readonly reason: string;
+  readonly message: string;
 }
 
-/**
- * Counts ended pods exactly once: an end is first noted by uid in status.uncountedTerminatedPods, then the pod's
- * finalizer is removed, and only when that is seen the uid becomes part of the count.
- */
-function tally(job: JobView, pods: readonly PodView[]): Tally {
-  const { status } = job;
-  const byUid = new Map(pods.map((pod) => [pod.metadata.uid ?? "", pod]));
-  const completed = parseIndexes(isIndexed(job) ? status?.completedIndexes : "");
-  const result: Tally = {
-    succeeded: status?.succeeded ?? 0,
-    failed: status?.failed ?? 0,
-    completed,
-    uncountedSucceeded: [],
-    uncountedFailed: [],
-    release: [],
-    failJob: undefined,
-  };
-  const known = new Set<string>();
-  const settle = (uids: readonly string[] | undefined, keep: string[], count: () => void) => {
-    for (const uid of uids ?? []) {
-      known.add(uid);
-      const pod = byUid.get(uid);
-      if (pod && hasTracking(pod)) {
-        keep.push(uid);
-        result.release.push(pod);
-      } else count();
-    }
-  };
-  settle(status?.uncountedTerminatedPods?.succeeded, result.uncountedSucceeded, () => result.succeeded++);
-  settle(status?.uncountedTerminatedPods?.failed, result.uncountedFailed, () => result.failed++);
-
-  const total = job.spec?.completions ?? 0;
-  for (const pod of pods) {
-    const uid = pod.metadata.uid ?? "";
-    if (!hasTracking(pod) || known.has(uid)) continue;
-    if (hasSucceeded(pod)) {
-      if (isIndexed(job)) {
-        const index = completionIndex(pod);
-        if (index !== undefined && index < total) completed.add(index);
-      } else result.uncountedSucceeded.push(uid);
-      result.release.push(pod);
-    } else if (hasFailed(job, pod)) {
-      const { action, message } = failureVerdict(job, pod);
-      if (action === "FailJob") result.failJob ??= message;
-      if (action !== "Ignore") result.uncountedFailed.push(uid);
-      result.release.push(pod);
-    }
-  }
-  if (isIndexed(job)) result.succeeded = completed.size;
-  return result;
+interface Ending {
+  readonly by: "failure" | "success";
+  readonly reason: string;
+  readonly message: string;
 }
 
-/** Milliseconds until the next pod may be created after failures: 10 s, doubled for each since the last success. */
-export function creationDelayMs(job: JobView, pods: readonly PodView[], nowMs: number): number {
-  const lastSuccessMs = Math.max(0, ...pods.filter(hasSucceeded).map(finishedMs));
-  const failures = pods.filter((pod) => hasFailed(job, pod) && finishedMs(pod) > lastSuccessMs).map(finishedMs);
-  if (failures.length === 0) return 0;
-  const delayMs = Math.min(maxBackoffMs, firstBackoffMs * 2 ** Math.min(failures.length - 1, 20));
-  return Math.max(0, Math.max(...failures) + delayMs - nowMs);
-}
+const failure = (reason: string, message: string): Ending => ({ by: "failure", reason, message });
 
-function failureOf(job: JobView, counts: Tally, active: readonly PodView[], nowMs: number) {
+/** What ends the job, if anything does. The first that was found stands. */
+function endingOf(job: JobView, counts: Counts, pods: readonly PodView[], nowMs: number): Ending | undefined {
+  const met = jobCondition(job, "SuccessCriteriaMet");
+  if (met) return { by: "success", reason: met.reason ?? "", message: met.message ?? "" };
   const target = jobCondition(job, "FailureTarget");
-  if (target) return { reason: target.reason ?? "", message: target.message ?? "" };
-  if (counts.failJob) return { reason: "PodFailurePolicy", message: counts.failJob };
-  const limit = job.spec?.backoffLimit ?? 6;
-  const failed = counts.failed + counts.uncountedFailed.length;
-  const onFailure = job.spec?.template.spec?.restartPolicy === "OnFailure";
-  const restarts = onFailure ? active.reduce((sum, pod) => sum + maxRestarts(pod), 0) : 0;
-  if (failed > limit || (onFailure && restarts > 0 && restarts >= limit)) {
-    return { reason: "BackoffLimitExceeded", message: "Job has reached the specified backoff limit" };
+  if (target) return failure(target.reason ?? "", target.message ?? "");
+  if (counts.failJob) return failure("PodFailurePolicy", counts.failJob);
+  const { spec, status } = job;
+  if (counts.failed > (spec?.backoffLimit ?? 6) || restartedTooOften(job, pods)) {
+    return failure("BackoffLimitExceeded", "Job has reached the specified backoff limit");
   }
-  const deadline = job.spec?.activeDeadlineSeconds;
-  if (deadline !== undefined && job.status?.startTime && !job.spec?.suspend) {
-    if (nowMs - Date.parse(job.status.startTime) >= Number(deadline) * 1000) {
-      return { reason: "DeadlineExceeded", message: "Job was active longer than specified deadline" };
+  const deadline = spec?.activeDeadlineSeconds;
+  if (deadline !== undefined && status?.startTime && !spec?.suspend) {
+    if (nowMs - Date.parse(status.startTime) >= Number(deadline) * 1000) {
+      return failure("DeadlineExceeded", "Job was active longer than specified deadline");
     }
+  }
+  const failed = counts.failedIndexes?.size ?? 0;
+  if (spec?.maxFailedIndexes !== undefined && failed > spec.maxFailedIndexes) {
+    return failure("MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
+  }
+  if (failed > 0 && failed + counts.completed.size >= (spec?.completions ?? 0)) {
+    return failure("FailedIndexes", "Job has failed indexes");
+  }
+  const rule = isIndexed(job) ? matchSuccessPolicy(job, counts.completed) : undefined;
+  if (rule !== undefined) return { by: "success", reason: "SuccessPolicy", message: `Matched rules at index ${rule}` };
+  return undefined;
+}
+
+function restartedTooOften({ spec }: JobView, pods: readonly PodView[]): boolean {
+  if (spec?.template.spec?.restartPolicy !== "OnFailure") return false;
+  let restarts = 0;
+  for (const { status } of pods) {
+    if (status?.phase !== "Running" && status?.phase !== "Pending") continue;
+    for (const one of [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])]) {
+      restarts += one.restartCount;
+    }
+  }
+  const limit = spec.backoffLimit ?? 6;
+  return limit === 0 ? restarts > 0 : restarts >= limit;
+}
+
+/** The first rule of the success policy that the completed indexes fulfil. */
+export function matchSuccessPolicy(job: JobView, completed: ReadonlySet<number>): number | undefined {
+  if (completed.size === 0) return undefined;
+  const total = job.spec?.completions ?? 0;
+  for (const [at, { succeededIndexes, succeededCount }] of (job.spec?.successPolicy?.rules ?? []).entries()) {
+    if (succeededIndexes === undefined) {
+      if (succeededCount !== undefined && completed.size >= succeededCount) return at;
+      continue;
+    }
+    const wanted = [...parseIndexes(succeededIndexes)].filter((index) => index < total);
+    if (wanted.length === 0) continue;
+    const done = wanted.filter((index) => completed.has(index)).length;
+    if (done === wanted.length || (succeededCount !== undefined && done >= succeededCount)) return at;
   }
   return undefined;
 }
 
-/** What a job needs next. `acting` is false while earlier writes are not seen yet: then only counts are brought up. */
-export function planJob(job: JobView, pods: readonly PodView[], acting: boolean, nowMs: number): JobPlan {
+/**
+ * What a job needs next.
+ * @param satisfied false while earlier writes are not seen yet: then only counts are brought up to date
+ */
+export function planJob(job: JobView, pods: readonly PodView[], satisfied: boolean, nowMs: number): JobPlan {
+  const nothing = { create: [], replacing: new Map<number, PodView>(), remove: [], events: [] };
+  if (isFinished(job)) {
+    return { ...nothing, status: (job.status ?? {}) as JobStatus, release: pods.filter(hasTracking) };
+  }
   const now = formatTime(nowMs);
+  const { spec } = job;
   const active = pods.filter(isActive);
   const terminating = pods.filter((pod) => isTerminating(pod) && !isTerminated(pod));
-  if (isFinished(job)) {
-    return {
-      status: (job.status ?? {}) as JobStatus,
-      release: pods.filter(hasTracking),
-      create: [],
-      remove: acting ? active : [],
-      events: [],
-    };
-  }
-  const counts = tally(job, pods);
-  const { spec } = job;
-  const indexed = isIndexed(job);
-  const succeeded = indexed ? counts.succeeded : counts.succeeded + counts.uncountedSucceeded.length;
+  const counts = countPods(job, pods, active);
   const suspended = spec?.suspend === true;
-  let conditions = [...((job.status?.conditions ?? []) as JobCondition[])];
-  const events: JobPlan["events"][number][] = [];
-  const put = (type: string, status: "True" | "False", reason: string, message: string) => {
-    const old = conditions.find((condition) => condition.type === type);
-    if (old?.status === status && old.reason === reason) return;
-    const others = conditions.filter((condition) => condition.type !== type);
-    conditions = [...others, { type, status, reason, message, lastProbeTime: now, lastTransitionTime: now }];
-  };
+  const conditions = new Conditions(job, now);
+  const events: JobEvent[] = [];
+  let startTime = job.status?.startTime ?? (suspended ? undefined : now);
 
-  const failure = failureOf(job, counts, active, nowMs);
-  const wanted = spec?.completions;
-  const complete =
-    !failure && (wanted === undefined ? succeeded > 0 && active.length === 0 : succeeded >= wanted && acting);
-  const ending = failure !== undefined || complete;
-  const quiet = active.length === 0 && terminating.length === 0;
+  let ending = endingOf(job, counts, pods, nowMs);
+  let plan: PodsPlan = { create: [], remove: [] };
+  const managing = !ending && satisfied && !job.metadata.deletionTimestamp;
+  if (ending) {
+    plan = { create: [], remove: active };
+    // Pods that are on their way have to be seen before the job can be over.
+    if (!satisfied) ending = undefined;
+  } else if (managing) {
+    plan = suspended ? { create: [], remove: active } : planPods(job, pods, active, terminating, counts, nowMs);
+  }
+  const left = active.length - plan.remove.length + plan.create.length;
+  const enough = spec?.completions === undefined ? counts.succeeded > 0 : counts.succeeded >= spec.completions;
+  if (managing || (!ending && plan.remove.length === 0)) {
+    if (enough && left === 0) {
+      ending = {
+        by: "success",
+        reason: "CompletionsReached",
+        message: "Reached expected number of succeeded pods",
+      };
+    } else if (managing && suspended) {
+      if (conditions.put("Suspended", "True", "JobSuspended", "Job suspended")) {
+        events.push({ severity: "Normal", reason: "Suspended", message: "Job suspended" });
+        startTime = undefined;
+      }
+    } else if (managing && conditions.has("Suspended")) {
+      if (conditions.put("Suspended", "False", "JobResumed", "Job resumed")) {
+        events.push({ severity: "Normal", reason: "Resumed", message: "Job resumed" });
+        // The deadline counts from when the job last began to run.
+        startTime = now;
+      }
+    }
+  }
+
+  const settled = settle(job, pods, counts, ending?.by);
+  const goneSoon = terminating.length + plan.remove.length;
+  const allCounted = settled.uncountedSucceeded.length === 0 && settled.uncountedFailed.length === 0 && !settled.more;
   let completionTime = job.status?.completionTime;
-  // Counts must be final before the job is: until then only the target is announced.
-  const settled = counts.uncountedSucceeded.length === 0 && counts.uncountedFailed.length === 0;
-  if (failure) {
-    put("FailureTarget", "True", failure.reason, failure.message);
-    if (quiet && settled) {
-      put("Failed", "True", failure.reason, failure.message);
-      events.push({ severity: "Warning", reason: failure.reason, message: failure.message });
-    }
-  } else if (complete) {
-    const [reason, message] = ["CompletionsReached", "Reached expected number of succeeded pods"];
-    put("SuccessCriteriaMet", "True", reason, message);
-    if (quiet && settled) {
-      put("Complete", "True", reason, message);
-      completionTime = now;
-      events.push({ severity: "Normal", reason: "Completed", message: "Job completed" });
-    }
-  } else if (suspended) {
-    const old = conditions.find(({ type }) => type === "Suspended");
-    if (old?.status !== "True") events.push({ severity: "Normal", reason: "Suspended", message: "Job suspended" });
-    put("Suspended", "True", "JobSuspended", "Job suspended");
-  } else if (conditions.some(({ type, status }) => type === "Suspended" && status === "True")) {
-    put("Suspended", "False", "JobResumed", "Job resumed");
-    events.push({ severity: "Normal", reason: "Resumed", message: "Job resumed" });
-  }
-
-  // The deadline counts from when the job last began to run.
-  let startTime = job.status?.startTime;
-  if (suspended) startTime = undefined;
-  else startTime ??= now;
-
-  let create: (number | undefined)[] = [];
-  let remove: readonly PodView[] = [];
-  let requeueAfterMs: number | undefined;
-  if (acting && (ending || suspended)) remove = active;
-  else if (acting) ({ create, remove } = planPods(job, active, terminating, counts, succeeded, nowMs));
-  if (create.length > 0) {
-    const delayMs = creationDelayMs(job, pods, nowMs);
-    if (delayMs > 0) {
-      create = [];
-      requeueAfterMs = delayMs;
+  if (ending) {
+    conditions.put(
+      ending.by === "failure" ? "FailureTarget" : "SuccessCriteriaMet",
+      "True",
+      ending.reason,
+      ending.message,
+    );
+    // Counts must be final before the job is: until then only what it will come to is announced.
+    if (goneSoon === 0 && left === 0 && allCounted) {
+      if (ending.by === "failure") {
+        conditions.put("Failed", "True", ending.reason, ending.message);
+        events.push({ severity: "Warning", reason: ending.reason, message: ending.message });
+      } else {
+        conditions.put("Complete", "True", ending.reason, ending.message);
+        completionTime = now;
+        if (spec?.completions !== undefined && counts.succeeded > spec.completions) {
+          const message = "Too many succeeded pods running after completion count reached";
+          events.push({ severity: "Warning", reason: "TooManySucceededPods", message });
+        }
+        events.push({ severity: "Normal", reason: "Completed", message: "Job completed" });
+      }
     }
   }
+
+  let requeueAfterMs = plan.waitMs;
   const deadline = spec?.activeDeadlineSeconds;
-  if (!ending && deadline !== undefined && startTime) {
+  if (!ending && !suspended && deadline !== undefined && startTime) {
     const leftMs = Math.max(0, Date.parse(startTime) + Number(deadline) * 1000 - nowMs);
     requeueAfterMs = Math.min(requeueAfterMs ?? leftMs, leftMs);
   }
-  const { uncountedSucceeded, uncountedFailed } = counts;
-  const finished = conditions.some(
-    ({ type, status }) => (type === "Complete" || type === "Failed") && status === "True",
-  );
+  const removed = new Set(plan.remove);
+  const indexed = isIndexed(job);
   return {
     status: {
-      ...(conditions.length > 0 ? { conditions } : {}),
+      ...(conditions.list.length > 0 ? { conditions: conditions.list } : {}),
       ...(startTime ? { startTime } : {}),
       ...(completionTime ? { completionTime } : {}),
-      active: finished ? 0 : active.length,
-      ready: finished ? 0 : active.filter(isReady).length,
-      terminating: finished ? 0 : terminating.length,
-      succeeded: counts.succeeded,
-      failed: counts.failed,
+      active: left,
+      ready: active.filter((pod) => isReady(pod) && !removed.has(pod)).length,
+      terminating: goneSoon,
+      succeeded: indexed ? counts.completed.size : counts.succeededBefore,
+      failed: counts.failedBefore,
       ...(indexed && counts.completed.size > 0 ? { completedIndexes: formatIndexes(counts.completed) } : {}),
+      ...(counts.failedIndexes ? { failedIndexes: formatIndexes(counts.failedIndexes) } : {}),
       uncountedTerminatedPods: {
-        ...(uncountedSucceeded.length > 0 ? { succeeded: uncountedSucceeded } : {}),
-        ...(uncountedFailed.length > 0 ? { failed: uncountedFailed } : {}),
+        ...(settled.uncountedSucceeded.length > 0 ? { succeeded: [...settled.uncountedSucceeded] } : {}),
+        ...(settled.uncountedFailed.length > 0 ? { failed: [...settled.uncountedFailed] } : {}),
       },
     },
-    release: counts.release,
-    create: create.slice(0, burst),
-    remove: remove.slice(0, burst),
+    // Pods that the job itself gives up are no failures of it: nobody shall count them.
+    release: [...new Set([...settled.release, ...(managing ? plan.remove.filter(hasTracking) : [])])],
+    create: plan.create,
+    replacing: counts.waiting,
+    remove: plan.remove,
     ...(requeueAfterMs === undefined ? {} : { requeueAfterMs }),
     events,
   };
 }
 
-function planPods(
-  job: JobView,
-  active: readonly PodView[],
-  terminating: readonly PodView[],
-  counts: Tally,
-  succeeded: number,
-  nowMs: number,
-): { create: (number | undefined)[]; remove: readonly PodView[] } {
-  const parallelism = job.spec?.parallelism ?? 1;
-  const completions = job.spec?.completions;
-  // Without a number of completions no pod is added once one has succeeded: the others are left to end.
-  const want =
-    completions === undefined
-      ? succeeded > 0
-        ? Math.min(active.length, parallelism)
-        : parallelism
-      : Math.min(Math.max(0, completions - succeeded), parallelism);
-  const occupied = replacesOnlyFailed(job) ? terminating.length : 0;
-  if (!isIndexed(job)) {
-    const missing = want - active.length - occupied;
-    if (missing > 0) return { create: Array.from({ length: missing }, () => undefined), remove: [] };
-    const surplus = active.length - want;
-    return { create: [], remove: surplus > 0 ? rankForDeletion(active, active, nowMs).slice(0, surplus) : [] };
+/** The conditions of a job, with their changes of this moment. */
+class Conditions {
+  readonly #now: string;
+  list: JobCondition[];
+
+  constructor(job: JobView, now: string) {
+    this.#now = now;
+    this.list = [...((job.status?.conditions ?? []) as JobCondition[])];
   }
 
-  const taken = new Map<number, PodView>();
-  const remove: PodView[] = [];
-  for (const pod of [...active].sort((a, b) => Number(isReady(b)) - Number(isReady(a)))) {
-    const index = completionIndex(pod);
-    if (index === undefined || index >= (completions ?? 0) || counts.completed.has(index) || taken.has(index)) {
-      remove.push(pod);
-    } else taken.set(index, pod);
+  has(type: string): boolean {
+    return this.list.some((condition) => condition.type === type);
   }
-  if (replacesOnlyFailed(job)) {
-    for (const pod of terminating) {
-      const index = completionIndex(pod);
-      if (index !== undefined && !taken.has(index)) taken.set(index, pod);
-    }
+
+  /** Sets a condition; false when it says the same already. */
+  put(type: string, status: "True" | "False", reason: string, message: string): boolean {
+    const old = this.list.findIndex((condition) => condition.type === type);
+    const before = this.list[old];
+    if (before?.status === status && before.reason === reason && before.message === message) return false;
+    const next = { type, status, reason, message, lastProbeTime: this.#now, lastTransitionTime: this.#now };
+    if (before) this.list[old] = next;
+    else this.list.push(next);
+    return true;
   }
-  const create: number[] = [];
-  for (let index = 0; index < (completions ?? 0) && taken.size + create.length < want; index++) {
-    if (!taken.has(index) && !counts.completed.has(index)) create.push(index);
-  }
-  if (taken.size > want) {
-    // The highest indexes go first.
-    const highest = [...taken.keys()].sort((a, b) => b - a).slice(0, taken.size - want);
-    remove.push(...highest.map((index) => taken.get(index)!).filter(isActive));
-  }
-  return { create, remove };
 }

@@ -3,13 +3,27 @@ import { type Pod, pods } from "../api/generated/core-v1.ts";
 import { deepEqual } from "../machinery/equality.ts";
 import { apiVersionOf, type KubeObject, keyOf, splitKey } from "../machinery/object.ts";
 import { StatusError } from "../machinery/status.ts";
-import { type ControllerFactory, TerminalError, type Watch, watch } from "./controller.ts";
-import { completionIndexKey, hasTracking, isIndexed, type JobView, trackingFinalizer } from "./job-facts.ts";
-import { planJob } from "./job-plan.ts";
+import { type ControllerFactory, type Watch, watch } from "./controller.ts";
+import {
+  completionIndexKey,
+  failureVerdict,
+  hasTracking,
+  indexFailureCountKey,
+  indexFailures,
+  indexIgnoredFailureCountKey,
+  isIndexed,
+  isManagedElsewhere,
+  type JobView,
+  trackingFinalizer,
+} from "./job-facts.ts";
+import { type JobPlan, planJob } from "./job-plan.ts";
 import { ExpectedPods } from "./shared/expected-pods.ts";
-import { claim, indexByOwner, ownerOf, selectorOf, type View } from "./shared/owned.ts";
+import { claim, indexByOwner, labelsOf, ownerOf, selectorOf, type View } from "./shared/owned.ts";
 import { PodControl, podFromTemplate } from "./shared/pod-control.ts";
 import { isTerminated, type PodView } from "./shared/pod-facts.ts";
+
+/** Longest prefix of a name that the server completes: with its five letters it fits a label. */
+const maxPrefix = 58;
 
 /** Keys of pods whose job is gone: all that is left is to take our finalizer off. */
 const strayPrefix = "pod:";
@@ -30,6 +44,14 @@ export const jobController: ControllerFactory = {
       const key = ownerKey(pod);
       const owned = key !== undefined && jobInformer.get(key)?.metadata.uid === ownerOf(pod)?.uid;
       if (key && owned) return [key];
+      if (!ownerOf(pod)) {
+        // An orphan: the job that it fits adopts it.
+        const adopters = jobInformer
+          .list(pod.metadata.namespace)
+          .filter((job) => selectorOf(job.spec?.selector).matches(labelsOf(pod)))
+          .map((job) => keyOf(job as KubeObject));
+        if (adopters.length > 0 && !pod.metadata.deletionTimestamp) return adopters;
+      }
       return hasTracking(pod) ? [...(key ? [key] : []), strayPrefix + keyOf(pod as KubeObject)] : [];
     };
     const jobGone: Watch = {
@@ -63,13 +85,9 @@ export const jobController: ControllerFactory = {
           throw error;
       }
     };
-    const createPods = async (
-      key: string,
-      job: JobView,
-      indexes: readonly (number | undefined)[],
-      signal: AbortSignal,
-    ) => {
-      const error = await expected.create(key, job, indexes.length, (index) => jobPod(job, indexes[index]), signal);
+    const createPods = async (key: string, job: JobView, { create, replacing }: JobPlan, signal: AbortSignal) => {
+      const podAt = (at: number) => jobPod(job, create[at], replacing.get(create[at] ?? -1));
+      const error = await expected.create(key, job, create.length, podAt, signal);
       if (error) throw error;
     };
     const deletePods = async (key: string, job: JobView, which: readonly PodView[], signal: AbortSignal) => {
@@ -104,16 +122,16 @@ export const jobController: ControllerFactory = {
           expected.forget(key);
           return undefined;
         }
-        if (job.spec?.managedBy && job.spec.managedBy !== "kubernetes.io/job-controller") return undefined;
-        refuseUnbuilt(job);
+        if (isManagedElsewhere(job)) return undefined;
         const owned = await claim({
           client,
           ownerType: jobs,
           owner: job as View,
           selector: selectorOf(job.spec?.selector),
           dependents: podInformer,
+          finalizer: trackingFinalizer,
         });
-        const plan = planJob(job, owned, acting && !job.metadata.deletionTimestamp, clock.now());
+        const plan = planJob(job, owned, acting, clock.now());
         if (!sameStatus(job.status, plan.status)) {
           const next = { ...(structuredClone(job) as Job), status: plan.status };
           await client.update(jobs, next, { subresource: "status", signal });
@@ -122,41 +140,51 @@ export const jobController: ControllerFactory = {
           events.event(jobs, job as View, severity, reason, message);
         await Promise.all(plan.release.filter(hasTracking).map((pod) => release(pod, signal)));
         if (plan.remove.length > 0) await deletePods(key, job, plan.remove, signal);
-        if (plan.create.length > 0) await createPods(key, job, plan.create, signal);
+        if (plan.create.length > 0) await createPods(key, job, plan, signal);
         return plan.requeueAfterMs === undefined ? undefined : { requeueAfterMs: plan.requeueAfterMs };
       },
     };
-
-    function refuseUnbuilt(job: JobView): void {
-      const unbuilt = (["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] as const).filter(
-        (field) => job.spec?.[field] !== undefined,
-      );
-      if (unbuilt.length === 0) return;
-      const text = `spec.${unbuilt.join(", spec.")} of Jobs is not supported by this version`;
-      events.event(jobs, job as View, "Warning", "NotSupported", text);
-      throw new TerminalError(text);
-    }
   },
 };
 
-/** The pod of a job: held by the tracking finalizer until it is counted, and told its index if it has one. */
-export function jobPod(job: JobView, index: number | undefined): Pod {
+/**
+ * The pod of a job: held by the tracking finalizer until it is counted, and told its index if it has one.
+ * @param replaced the failed pod whose place it takes, where failures are counted for each index
+ */
+export function jobPod(job: JobView, index: number | undefined, replaced?: PodView): Pod {
   const pod = podFromTemplate(job.spec?.template ?? {}, jobs, job as View);
   pod.metadata.finalizers = [...(pod.metadata.finalizers ?? []), trackingFinalizer];
   if (index === undefined || !isIndexed(job)) return pod;
   const text = String(index);
   const name = job.metadata.name ?? "";
-  pod.metadata.generateName = `${`${name}-${text}`.slice(0, 57)}-`;
+  // The index stays whole, whatever has to be cut.
+  pod.metadata.generateName = `${name.slice(0, maxPrefix - text.length - 2)}-${text}-`;
   pod.metadata.labels = { ...pod.metadata.labels, [completionIndexKey]: text };
-  pod.metadata.annotations = { ...pod.metadata.annotations, [completionIndexKey]: text };
+  pod.metadata.annotations = {
+    ...pod.metadata.annotations,
+    [completionIndexKey]: text,
+    ...(job.spec?.backoffLimitPerIndex === undefined ? {} : failuresBefore(job, replaced)),
+  };
   if (!pod.spec) return pod;
-  pod.spec.hostname ??= `${name}-${text}`;
+  pod.spec.hostname = `${name}-${text}`;
   const fieldRef = { fieldPath: `metadata.labels['${completionIndexKey}']` };
   for (const container of [...pod.spec.containers, ...(pod.spec.initContainers ?? [])]) {
     if (container.env?.some((variable) => variable.name === "JOB_COMPLETION_INDEX")) continue;
     container.env = [...(container.env ?? []), { name: "JOB_COMPLETION_INDEX", valueFrom: { fieldRef } }];
   }
   return pod;
+}
+
+/** Annotations that say how often the index of a new pod has failed so far. */
+function failuresBefore(job: JobView, replaced: PodView | undefined): Record<string, string> {
+  if (!replaced) return { [indexFailureCountKey]: "0" };
+  const ignored = failureVerdict(job, replaced).action === "Ignore";
+  const { counted, all } = indexFailures(replaced);
+  const ignoredCount = all - counted + (ignored ? 1 : 0);
+  return {
+    [indexFailureCountKey]: String(counted + (ignored ? 0 : 1)),
+    ...(ignoredCount > 0 ? { [indexIgnoredFailureCountKey]: String(ignoredCount) } : {}),
+  };
 }
 
 function sameStatus(a: JobView["status"], b: JobStatus): boolean {

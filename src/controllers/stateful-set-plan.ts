@@ -80,8 +80,12 @@ export function planStatefulSet(
     }
   }
   const surplus = [...byOrdinal].filter(([ordinal]) => ordinal < start || ordinal >= end).sort(([a], [b]) => b - a);
+  // All that has to stay serves, so the first that does not, if there is one, is the lowest of the surplus.
+  const firstUnhealthy = surplus.findLast(([, pod]) => !healthy(pod))?.[1];
   for (const [, pod] of surplus) {
-    if (!isTerminating(pod)) remove.push(pod);
+    // While one below does not serve, the ones above are not taken down.
+    const halted = !parallel && !available(pod) && pod !== firstUnhealthy;
+    if (!isTerminating(pod) && !halted) remove.push(pod);
     if (!parallel) return { create, remove };
   }
   if (create.length > 0 || remove.length > 0) return { create, remove };

@@ -72,6 +72,8 @@ export interface ClaimOptions<T extends KubeObject> {
   readonly dependents: Informer<T>;
   /** Which orphans may be adopted besides having matching labels; default all. */
   readonly adoptable?: (object: View<T>) => boolean;
+  /** A finalizer that dependents carry for their owner: put on with the adoption, taken off with the release. */
+  readonly finalizer?: string;
 }
 
 /**
@@ -79,13 +81,13 @@ export interface ClaimOptions<T extends KubeObject> {
  * longer. Both are checked by uid at the server, so stale caches do no harm.
  */
 export async function claim<T extends KubeObject>(options: ClaimOptions<T>): Promise<View<T>[]> {
-  const { client, ownerType, owner, selector, dependents, adoptable = () => true } = options;
+  const { client, ownerType, owner, selector, dependents, adoptable = () => true, finalizer } = options;
   const matches = (object: View) => selector.matches(labelsOf(object));
   const leaving = owner.metadata.deletionTimestamp !== undefined;
   const claimed: View<T>[] = [];
   for (const object of controlledBy(dependents, owner)) {
     if (matches(object as View)) claimed.push(object);
-    else if (!leaving) await release(client, dependents.type, object as View, owner);
+    else if (!leaving) await release(client, dependents.type, object as View, owner, finalizer);
   }
   if (leaving) return claimed;
   let allowed: boolean | undefined;
@@ -94,7 +96,12 @@ export async function claim<T extends KubeObject>(options: ClaimOptions<T>): Pro
     if (orphan.metadata.deletionTimestamp || !matches(orphan) || !adoptable(object)) continue;
     allowed ??= await mayAdopt(client, ownerType, owner);
     if (!allowed) break;
-    if (await adopt(client, dependents.type, orphan, controllerReference(ownerType, owner))) claimed.push(object);
+    if (!(await adopt(client, dependents.type, orphan, controllerReference(ownerType, owner), finalizer))) continue;
+    const { finalizers = [] } = orphan.metadata;
+    const carries = !finalizer || finalizers.includes(finalizer);
+    claimed.push(
+      carries ? object : { ...object, metadata: { ...orphan.metadata, finalizers: [...finalizers, finalizer] } },
+    );
   }
   return claimed;
 }
@@ -111,15 +118,28 @@ async function mayAdopt(client: Client, type: ResourceType, owner: View): Promis
   }
 }
 
-async function adopt(client: Client, type: ResourceType, object: View, owner: OwnerReference): Promise<boolean> {
+async function adopt(
+  client: Client,
+  type: ResourceType,
+  object: View,
+  owner: OwnerReference,
+  finalizer: string | undefined,
+): Promise<boolean> {
   const { name = "", namespace, uid } = object.metadata;
-  const body = { metadata: { uid, ownerReferences: [owner] } };
+  const body = { metadata: { uid, ownerReferences: [owner], ...(finalizer ? { finalizers: [finalizer] } : {}) } };
   return patched(client.patch(type, name, { type: "strategic", body }, namespace ? { namespace } : {}));
 }
 
-async function release(client: Client, type: ResourceType, object: View, owner: View): Promise<void> {
+async function release(
+  client: Client,
+  type: ResourceType,
+  object: View,
+  owner: View,
+  finalizer: string | undefined,
+): Promise<void> {
   const { name = "", namespace, uid } = object.metadata;
-  const body = { metadata: { uid, ownerReferences: [{ $patch: "delete", uid: owner.metadata.uid }] } };
+  const off = finalizer ? { "$deleteFromPrimitiveList/finalizers": [finalizer] } : {};
+  const body = { metadata: { uid, ownerReferences: [{ $patch: "delete", uid: owner.metadata.uid }], ...off } };
   await patched(client.patch(type, name, { type: "strategic", body }, namespace ? { namespace } : {}));
 }
 
