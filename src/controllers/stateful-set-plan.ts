@@ -81,10 +81,10 @@ export function planStatefulSet(
   }
   const surplus = [...byOrdinal].filter(([ordinal]) => ordinal < start || ordinal >= end).sort(([a], [b]) => b - a);
   // All that has to stay serves, so the first that does not, if there is one, is the lowest of the surplus.
-  const firstUnhealthy = surplus.findLast(([, pod]) => !healthy(pod))?.[1];
+  const firstUnavailable = surplus.findLast(([, pod]) => !available(pod))?.[1];
   for (const [, pod] of surplus) {
     // While one below does not serve, the ones above are not taken down.
-    const halted = !parallel && !available(pod) && pod !== firstUnhealthy;
+    const halted = !parallel && !available(pod) && pod !== firstUnavailable;
     if (!isTerminating(pod) && !halted) remove.push(pod);
     if (!parallel) return { create, remove };
   }

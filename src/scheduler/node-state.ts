@@ -1,6 +1,7 @@
+import { type HostPort, podHostPorts } from "../api/pod/host-ports.ts";
 import { keyOf } from "../machinery/object.ts";
 import type { PendingPod, SchedulableNode } from "./pending-pod.ts";
-import { type Amounts, addAmounts, amountOf, type HostPort, podHostPorts, podRequests } from "./pod-resources.ts";
+import { type Amounts, addAmounts, amountOf, podRequests } from "./pod-resources.ts";
 
 interface Placed {
   readonly pod: PendingPod;

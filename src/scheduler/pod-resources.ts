@@ -63,22 +63,3 @@ export function podRequests(pod: PendingPod, assume = false): Amounts {
   }
   return total;
 }
-
-/** A port of the node that a pod takes. */
-export interface HostPort {
-  readonly ip: string;
-  readonly protocol: string;
-  readonly port: number;
-}
-
-export function podHostPorts(pod: PendingPod): HostPort[] {
-  const containers = [
-    ...(pod.spec?.containers ?? []),
-    ...(pod.spec?.initContainers ?? []).filter((container) => container.restartPolicy === "Always"),
-  ];
-  return containers.flatMap((container) =>
-    (container.ports ?? [])
-      .filter((port) => (port.hostPort ?? 0) > 0)
-      .map((port) => ({ ip: port.hostIP || "0.0.0.0", protocol: port.protocol ?? "TCP", port: port.hostPort! })),
-  );
-}

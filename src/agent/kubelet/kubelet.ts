@@ -9,7 +9,6 @@ import { createInformer } from "../../client/informer.ts";
 import { type Clock, clusterClock as defaultClusterClock, ioClock as defaultIoClock } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { type DeepReadonly, keyOf } from "../../machinery/object.ts";
-import { parseQuantity } from "../../machinery/quantity.ts";
 import type { Cri } from "../containerd/cri.ts";
 import { type DnsSettings, parseResolvConf } from "./dns-config.ts";
 import { ImageCollector, usedPercent } from "./image-collector.ts";
@@ -17,8 +16,9 @@ import { ImageManager } from "./image-manager.ts";
 import { KubeletServer } from "./kubelet-server.ts";
 import { rotateLogs } from "./log-rotation.ts";
 import { memoryCapacityBytes } from "./node-facts.ts";
+import { whyUnfit } from "./node-fit.ts";
 import { NodeRegistration } from "./node-registration.ts";
-import { podRequest, uidOf } from "./pod-facts.ts";
+import { uidOf } from "./pod-facts.ts";
 import { podDirectory, removePodDirectory } from "./pod-volumes.ts";
 import { PodWorker } from "./pod-worker.ts";
 import { ReferencedObjects } from "./referenced-objects.ts";
@@ -126,7 +126,16 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     clusterClock,
     ioClock,
     logger,
-    admit: (pod) => admit(pod, [...workers.values()], registration.allocatable),
+    admit: (pod) => {
+      const others = [...workers.values()].filter(
+        (worker) => worker.uid !== uidOf(pod) && !worker.ended && worker.observed.sandboxes.length > 0,
+      );
+      return whyUnfit(
+        pod,
+        others.map((worker) => worker.pod),
+        registration.allocatable,
+      );
+    },
     onFinished: (uid) => {
       workers.delete(uid);
       void removePodDirectory(podDirectory(rootDir, uid)).catch((error: Error) =>
@@ -234,34 +243,6 @@ async function dnsSettings(options: KubeletOptions): Promise<DnsSettings> {
     // The cluster's DNS asks the node's resolvers, from the node.
     host: { ...host, servers: reachable.length > 0 ? reachable : options.clusterDns },
   };
-}
-
-/** Whether a pod that was bound to this node fits; the scheduler may have decided on old facts. */
-function admit(
-  pod: Pod,
-  workers: readonly PodWorker[],
-  allocatable: Readonly<Record<string, string>>,
-): { reason: string; message: string } | undefined {
-  const others = workers.filter(
-    (worker) => worker.uid !== uidOf(pod) && !worker.ended && worker.observed.sandboxes.length > 0,
-  );
-  const limit = Number(allocatable["pods"] ?? Number.POSITIVE_INFINITY);
-  if (others.length + 1 > limit)
-    return {
-      reason: "OutOfpods",
-      message: `Node didn't have enough resource: pods, requested: 1, used: ${others.length}, capacity: ${limit}`,
-    };
-  for (const resource of ["cpu", "memory"]) {
-    const wanted = podRequest(pod, resource);
-    if (wanted === 0 || !allocatable[resource]) continue;
-    const capacity = parseQuantity(allocatable[resource]).toNumber();
-    const used = others.reduce((sum, worker) => sum + podRequest(worker.pod, resource), 0);
-    if (used + wanted <= capacity + 1e-9) continue;
-    const unit = (value: number) => Math.ceil(resource === "cpu" ? value * 1000 : value);
-    const message = `Node didn't have enough resource: ${resource}, requested: ${unit(wanted)}, used: ${unit(used)}, capacity: ${unit(capacity)}`;
-    return { reason: `OutOf${resource}`, message };
-  }
-  return undefined;
 }
 
 /** Lets the runtime's events wake the workers. They only hasten: what is missed, the relist finds. */

@@ -4,8 +4,8 @@ import type { Clock } from "../../machinery/clock.ts";
 import { silentLogger } from "../../machinery/log.ts";
 import type { KubeObject, ResourceType } from "../../machinery/object.ts";
 
-/** Called with the version of the object that is there now. */
-export type ChangeListener = (resourceVersion: string) => void;
+/** Called with the version of the object that is there now; `undefined`: it is gone. */
+export type ChangeListener = (resourceVersion: string | undefined) => void;
 
 interface Followed {
   readonly listeners: Set<ChangeListener>;
@@ -30,7 +30,7 @@ export class ObjectChanges {
     this.#clock = clock;
   }
 
-  /** Calls back with the object's version now, and whenever it changes; not when it goes. Returns how to end that. */
+  /** Calls back with the object's version now, and whenever it changes or goes. Returns how to end that. */
   follow(type: ResourceType, namespace: string, name: string, listener: ChangeListener): () => void {
     const key = `${type.resource}/${namespace}/${name}`;
     let entry = this.#followed.get(key);
@@ -66,7 +66,15 @@ export class ObjectChanges {
       for (const listener of [...entry.listeners]) listener(entry.version);
       if (immutable) entry.stop.abort();
     };
-    informer.on({ add: (object) => see(object as Trace), update: (object) => see(object as Trace) });
+    const forget = () => {
+      entry.version = undefined;
+      for (const listener of [...entry.listeners]) listener(undefined);
+    };
+    informer.on({
+      add: (object) => see(object as Trace),
+      update: (object) => see(object as Trace),
+      delete: forget,
+    });
     void informer.start(entry.stop.signal);
   }
 }

@@ -216,7 +216,7 @@ export class PodVolumes {
   #follow(namespace: string, use: UsedObject): void {
     const key = keyOf(use);
     if (this.#followed.has(key)) return;
-    const listener = (version: string) => {
+    const listener = (version: string | undefined) => {
       const stale = [...this.#live.values()].filter(
         ({ versions }) => versions.has(key) && versions.get(key) !== version,
       );

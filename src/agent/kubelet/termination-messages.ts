@@ -1,10 +1,14 @@
 import { open } from "node:fs/promises";
 import type { Pod } from "../../api/generated/core-v1.ts";
 import type { ContainerFiles } from "./container-files.ts";
+import { parseRecord } from "./log-reader.ts";
 import type { ObservedPod } from "./observed-pod.ts";
 import { allContainers } from "./pod-facts.ts";
 
 const longestMessageBytes = 4096;
+const longestTailBytes = 2048;
+const longestTailLines = 80;
+const newline = Buffer.from("\n");
 
 /** The last words of a pod's containers, read once when each has ended. */
 export class TerminationMessages {
@@ -59,6 +63,17 @@ async function readStart(path: string, most: number): Promise<string> {
   }
 }
 
+/** The whole lines of a piece of a file. */
+function lines(data: Buffer): Buffer[] {
+  const result: Buffer[] = [];
+  let start = 0;
+  for (let end = data.indexOf(10); end >= 0; end = data.indexOf(10, start)) {
+    result.push(data.subarray(start, end));
+    start = end + 1;
+  }
+  return result;
+}
+
 /** The end of a container's log: at most 2,048 bytes and 80 lines. */
 async function logTail(path: string): Promise<string> {
   try {
@@ -67,15 +82,21 @@ async function logTail(path: string): Promise<string> {
       const { size } = await file.stat();
       const length = Math.min(size, 16 * 1024);
       const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
-      const lines = buffer
-        .toString()
-        .split("\n")
-        .filter((line) => line !== "")
-        .slice(-80)
-        .map((line) => line.replace(/^\S+ (stdout|stderr) [FP] /, ""));
-      return Buffer.from(`${lines.join("\n")}\n`)
-        .subarray(-2048)
-        .toString();
+      const records = lines(buffer).flatMap((line) => parseRecord(line) ?? []);
+      const whole = records.filter(({ partial }) => !partial).length;
+      // The file may begin in the middle of a line; of the lines in it the last ones count.
+      let skip = Math.max(0, whole - longestTailLines);
+      const text = Buffer.concat(
+        records.flatMap(({ content, partial }) => {
+          if (skip > 0) {
+            if (!partial) skip--;
+            return [];
+          }
+          // What a container did not end with a newline has none here either.
+          return partial ? [content] : [content, newline];
+        }),
+      );
+      return text.subarray(-longestTailBytes).toString();
     } finally {
       await file.close();
     }

@@ -265,6 +265,18 @@ test("stateful: pods come one after the other, each when the one before serves",
   assert.deepEqual(plan([], { podManagementPolicy: "Parallel" }), [0, 1, 2]);
 });
 
+test("stateful: scaling down halts while a pod below the highest does not serve", () => {
+  const none = { ...set, spec: { ...set.spec!, replicas: 0 } };
+  const removed = (...ready: boolean[]) => {
+    const pods = ready.map((isReady, ordinal) => member(ordinal, "r", { ready: isReady }));
+    return names(planStatefulSet(none, pods, revision("r"), revision("r"), nowMs).remove);
+  };
+  assert.deepEqual(removed(true, true, true), ["s-2"]);
+  assert.deepEqual(removed(true, true, false), ["s-2"]);
+  assert.deepEqual(removed(true, false, false), []);
+  assert.deepEqual(removed(false), ["s-0"]);
+});
+
 test("stateful: surplus goes from the highest ordinal, an update too and only down to the partition", () => {
   const surplus = [0, 1, 2, 3, 4].map((ordinal) => member(ordinal, "r"));
   assert.deepEqual(names(planStatefulSet(set, surplus, revision("r"), revision("r"), nowMs).remove), ["s-4"]);

@@ -50,7 +50,7 @@ test("each object is watched once, by its name, and all who follow it hear of it
 
 test("who comes later hears of the version that is there", async () => {
   const { changes } = rig(object("5"));
-  const heard: string[] = [];
+  const heard: (string | undefined)[] = [];
   const first = changes.follow(configMaps, "ns", "c", (version) => heard.push(version));
   await eventually(() => assert.deepEqual(heard, ["5"]));
   const second = changes.follow(configMaps, "ns", "c", (version) => heard.push(`late ${version}`));
@@ -59,15 +59,15 @@ test("who comes later hears of the version that is there", async () => {
   second();
 });
 
-test("an object that is not there yet is heard of when it is made; its end is not told", async () => {
+test("an object that is not there yet is heard of when it is made, and when it goes", async () => {
   const { changes, watches } = rig();
-  const heard: string[] = [];
+  const heard: (string | undefined)[] = [];
   const end = changes.follow(configMaps, "ns", "c", (version) => heard.push(version));
   await eventually(() => assert.equal(watches.length, 1));
   watches[0]?.push({ type: "ADDED", object: object("12") });
   watches[0]?.push({ type: "DELETED", object: object("13") });
   watches[0]?.push({ type: "ADDED", object: object("14") });
-  await eventually(() => assert.deepEqual(heard, ["12", "14"]));
+  await eventually(() => assert.deepEqual(heard, ["12", undefined, "14"]));
   end();
 });
 
