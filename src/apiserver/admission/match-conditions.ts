@@ -3,12 +3,12 @@
  * where there are conditions (`await import`).
  */
 import { checkConditions } from "../../api/validation/match-conditions.ts";
-import { compileAdmission } from "../../machinery/cel/admission.ts";
+import { compileAdmission, type Expression } from "../../machinery/cel/admission.ts";
 import { bool } from "../../machinery/cel/types.ts";
 import type { FieldError } from "../../machinery/status.ts";
 import type { AdmissionAttributes, Authorizer } from "../request.ts";
 import { AccessAnswers } from "./policies/access-answers.ts";
-import { Evaluation, type Expression } from "./policies/evaluation.ts";
+import { Evaluation } from "./policies/evaluation.ts";
 
 export interface MatchCondition {
   readonly name: string;

@@ -2,10 +2,11 @@
  * Expressions about requests, as admission policies and match conditions have them: their variables, and how one is
  * compiled. Source: apiserver's admission/plugin/cel.
  */
+import { mutationFunctions } from "./environment.ts";
 import { CelCompileError } from "./issues.ts";
 import { authorizerType, resourceCheckType } from "./library/authorization.ts";
-import { parseTimestamp } from "./library/times.ts";
 import { CelProgram } from "./program.ts";
+import { patchTypes } from "./structs.ts";
 import * as types from "./types.ts";
 import { type CelType, sameType } from "./types.ts";
 import { CelError } from "./values.ts";
@@ -19,6 +20,8 @@ export interface AdmissionScope {
   readonly authorizer: boolean;
   /** The type of `variables`; absent: there are none. */
   readonly variables?: CelType;
+  /** May the expression make `Object` and `JSONPatch`? */
+  readonly patches?: boolean;
   /** Types known of the objects; absent: dynamic. */
   readonly object?: CelType;
   readonly paramsType?: CelType;
@@ -40,13 +43,10 @@ const plain = (name: string, fields: Readonly<Record<string, CelType>>): CelType
   types.objectOf(
     name,
     new Map(
+      // Times are declared, but come as texts.
       Object.entries(fields).map(([key, type]) => [
         key,
-        {
-          type,
-          key,
-          ...(type === types.timestamp ? { convert: (json: unknown) => parseTimestamp(String(json)) } : {}),
-        },
+        { type: type === types.timestamp ? { ...type, loose: true } : type, key },
       ]),
     ),
   );
@@ -142,7 +142,10 @@ export function compileAdmission(source: string, scope: AdmissionScope, wanted?:
   try {
     const known = declared(scope);
     const variables = admissionVariables.map((name, i) => ({ name, type: known[i] }));
-    const program = new CelProgram(source, { variables });
+    const program = new CelProgram(
+      source,
+      scope.patches ? { variables, functions: mutationFunctions, structs: patchTypes } : { variables },
+    );
     if (!wanted || wanted.some((type) => sameType(type, program.type))) return { program };
     const one = wanted.length === 1;
     const expected = one ? printed(wanted[0]!) : `one of [${wanted.map(printed).join(" ")}]`;
@@ -152,4 +155,42 @@ export function compileAdmission(source: string, scope: AdmissionScope, wanted?:
     if (error instanceof CelError) return { fault: `program instantiation failed: ${error.message}` };
     throw error;
   }
+}
+
+/** An expression with what became of it. */
+export type Expression = Compiled & { readonly source: string };
+/** One that is computed when it is first read: `variables.name`. */
+export type NamedExpression = Expression & { readonly name: string };
+
+/** What is known of a variable's type where it is read: lists, maps and simple types. */
+function variableType(type: CelType): CelType {
+  switch (type.kind) {
+    case "list":
+    case "map":
+      return { ...type, params: type.params.map(variableType) };
+    case "object":
+    case "opaque":
+    case "type":
+    case "wrapper":
+    case "param":
+    case "error":
+      return dyn;
+    default:
+      return type;
+  }
+}
+
+/** Compiles a policy's variables, each of which knows those before it, and gives the type of `variables`. */
+export function compileVariables(
+  variables: readonly { readonly name: string; readonly expression: string }[],
+  scope: AdmissionScope,
+): { readonly type: CelType; readonly expressions: readonly NamedExpression[] } {
+  const fields = new Map<string, types.ObjectField>();
+  const type = types.objectOf("kubernetes.variables", fields);
+  const expressions = variables.map(({ name, expression }) => {
+    const compiled = compileAdmission(expression, { ...scope, variables: type });
+    fields.set(name, { type: compiled.program ? variableType(compiled.program.type) : dyn, key: name });
+    return { name, source: expression, ...compiled };
+  });
+  return { type, expressions };
 }

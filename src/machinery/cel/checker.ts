@@ -1,5 +1,5 @@
 /** Gives every node its type, and says with cel-go's texts what does not fit. */
-import type { CallNode, Expr, FoldNode, SelectNode } from "./ast.ts";
+import type { CallNode, Expr, FoldNode, SelectNode, StructNode } from "./ast.ts";
 import type { CelFunction, Functions, Overload, Variable } from "./functions.ts";
 import { CelCompileError, type CelIssue } from "./issues.ts";
 import { qualifiedName } from "./parser.ts";
@@ -10,6 +10,8 @@ import { typeOfValue } from "./values.ts";
 export interface CheckOptions {
   readonly functions: Functions;
   readonly variables: readonly Variable[];
+  /** Types of objects that expressions may make, by name; absent: none. */
+  readonly structs?: ((name: string) => CelType | undefined) | undefined;
 }
 
 /** Types that an expression may name: type(x) == string. */
@@ -36,11 +38,13 @@ class Checker {
   readonly issues: CelIssue[] = [];
   readonly substitutions = new Substitutions();
   readonly #functions: Functions;
+  readonly #structs: CheckOptions["structs"];
   readonly #scopes: Map<string, CelType>[];
   #fresh = 0;
 
-  constructor({ functions, variables }: CheckOptions) {
+  constructor({ functions, variables, structs }: CheckOptions) {
     this.#functions = functions;
+    this.#structs = structs;
     this.#scopes = [new Map(variables.flatMap(({ name, type }) => (type ? [[name, type]] : [])))];
   }
 
@@ -56,6 +60,12 @@ class Checker {
       if (type) return type;
     }
     return undefined;
+  }
+
+  /** The type that a name stands for. */
+  #typeNamed(name: string): CelType | undefined {
+    const plain = name.replace(/^\./, "");
+    return named.get(plain) ?? this.#structs?.(plain);
   }
 
   #newVariable(): CelType {
@@ -75,7 +85,7 @@ class Checker {
       case "ident": {
         const type = this.#variable(expr.name);
         if (type) return type;
-        const typeValue = named.get(expr.name.replace(/^\./, ""));
+        const typeValue = this.#typeNamed(expr.name);
         if (!typeValue) return this.#undeclared(expr.at, expr.name);
         expr.typeValue = typeValue;
         return types.typeOf(typeValue);
@@ -102,12 +112,25 @@ class Checker {
         return types.mapOf(keys ?? this.#newVariable(), values ?? this.#newVariable());
       }
       case "struct":
-        for (const { value } of expr.fields) this.check(value);
-        if (named.has(expr.name)) return this.#report(expr.at, `'${expr.name}' is not a message type`);
-        return this.#undeclared(expr.at, expr.name);
+        return this.#checkStruct(expr);
       case "fold":
         return this.#checkFold(expr);
     }
+  }
+
+  #checkStruct({ at, name, fields }: StructNode): CelType {
+    const type = this.#structs?.(name.replace(/^\./, ""));
+    for (const { at: fieldAt, name: field, value, optional } of fields) {
+      const given = optional ? this.#unwrapped(value) : this.check(value);
+      if (!type) continue;
+      const wanted = type.fields?.get(field)?.type;
+      if (wanted && this.substitutions.assign([wanted], [given])) continue;
+      const found = formatType(this.substitutions.apply(given));
+      const message = `expected type of field '${field}' is '${wanted ? formatType(wanted) : ""}' but provided type is '${found}'`;
+      this.#report(fieldAt, message);
+    }
+    if (type) return type;
+    return named.has(name) ? this.#report(at, `'${name}' is not a message type`) : this.#undeclared(at, name);
   }
 
   #undeclared(at: number, name: string): CelType {
@@ -136,7 +159,7 @@ class Checker {
         expr.variable = name;
         return variable;
       }
-      const typeValue = named.get(name.replace(/^\./, ""));
+      const typeValue = this.#typeNamed(name);
       if (typeValue) {
         expr.typeValue = typeValue;
         return types.typeOf(typeValue);
@@ -170,6 +193,9 @@ class Checker {
       }
       default:
         if (optional) return types.dyn;
+        if (type.kind === "opaque" && type.name.startsWith("kubernetes.authorization.")) {
+          return this.#report(at, `unexpected failed resolution of '${type.name}'`);
+        }
         return this.#report(at, `type '${formatType(type)}' does not support field selection`);
     }
   }

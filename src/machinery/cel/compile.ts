@@ -1,10 +1,11 @@
 /** Checked trees to closures. Each adds what it costs, so that no expression can hold the process for long. */
-import type { CallNode, Expr, ListNode, MapNode, SelectNode } from "./ast.ts";
+import type { CallNode, Expr, ListNode, MapNode, SelectNode, StructNode } from "./ast.ts";
 import { compileFold } from "./compile-fold.ts";
 import { attempt, charge, type Evaluate, type Frame } from "./frame.ts";
 import type { Overload, Variable } from "./functions.ts";
 import { concatenationOf, equalityOf } from "./keyed-lists.ts";
 import { costs } from "./sizes.ts";
+import { makeStruct, patchTypes, StructValue } from "./structs.ts";
 import { type CelType, isOptional } from "./types.ts";
 import {
   CelError,
@@ -56,6 +57,8 @@ export class Compiler {
     const constant = constantOf(expr);
     if (constant !== undefined) return () => constant;
     switch (expr.kind) {
+      case "literal":
+        return () => expr.value;
       case "ident":
         return this.#name(expr.name, expr.typeValue);
       case "select":
@@ -67,11 +70,8 @@ export class Compiler {
         return this.#list(expr);
       case "map":
         return this.#map(expr);
-      case "literal":
       case "struct":
-        return () => {
-          throw new CelError("messages cannot be made here");
-        };
+        return this.#struct(expr);
       case "fold":
         return compileFold(this, expr);
     }
@@ -79,6 +79,8 @@ export class Compiler {
 
   #name(name: string, typeValue: CelType | undefined): Evaluate {
     if (typeValue) {
+      // Types of objects that can be made are no values, as in cel-go.
+      if (patchTypes(typeValue.name)) throw new CelError(`reference to undefined type: ${typeValue.name}`);
       const value = new TypeValue(typeValue);
       return () => value;
     }
@@ -98,18 +100,41 @@ export class Compiler {
     const declared = operand.type?.kind === "object" ? operand.type.fields?.get(field) : undefined;
     if (!declared) {
       return test
-        ? (frame) => hasField(of(frame), field)
+        ? (frame) => {
+            frame.cost += cost - 1;
+            return hasField(of(frame), field);
+          }
         : (frame) => {
+            const from = of(frame);
             frame.cost += cost;
-            return selectField(of(frame), field);
+            const value = selectField(from, field);
+            // What is not there costs nothing.
+            if (value === Optional.none && from instanceof Optional) frame.cost--;
+            return value;
           };
     }
     const { key, convert } = declared;
-    if (test) return (frame) => Object.hasOwn(objectOf(of(frame)), key);
+    if (test) {
+      return (frame) => {
+        const value = of(frame);
+        if (value instanceof StructValue) {
+          frame.cost += cost - 1;
+          return value.has(key);
+        }
+        const object = fieldsOf(value);
+        // Read, too: a value that is computed when it is read may fail.
+        return object !== undefined && Object.hasOwn(object, key) && object[key] !== undefined;
+      };
+    }
     return (frame) => {
-      const object = objectOf(of(frame));
+      const from = of(frame);
+      if (from instanceof StructValue) {
+        frame.cost += cost;
+        return from.get(key);
+      }
+      const object = fieldsOf(from);
       frame.cost += cost;
-      if (!Object.hasOwn(object, key)) throw noSuchKey(field);
+      if (!object || !Object.hasOwn(object, key)) throw noSuchKey(field);
       const value = object[key];
       return (convert && value !== null ? convert(value) : value) as CelValue;
     };
@@ -156,6 +181,24 @@ export class Compiler {
       }
       charge(frame, costs.map);
       return map;
+    };
+  }
+
+  #struct({ fields, type }: StructNode): Evaluate {
+    const parts = fields.map(({ name, value, optional }) => ({ name, value: this.compile(value), optional }));
+    return (frame) => {
+      const values = new Map<string, CelValue>();
+      for (const { name, value, optional } of parts) {
+        const given = value(frame);
+        if (optional && !(given instanceof Optional)) {
+          throw new CelError(`cannot initialize optional entry '${name}' from non-optional value ${String(given)}`);
+        }
+        const inner = given instanceof Optional && optional ? given.value : given;
+        if (inner === undefined) values.delete(name);
+        else values.set(name, inner);
+      }
+      charge(frame, costs.struct);
+      return makeStruct(type!, values);
     };
   }
 
@@ -219,10 +262,14 @@ export class Compiler {
         const declared = args[0]!.type?.kind === "object" ? args[0]!.type.fields?.get(field) : undefined;
         return (frame) => {
           const object = of(frame);
+          if (!declared) {
+            const found = optionalField(object, field);
+            if (found.value !== undefined) frame.cost += costs.identifier;
+            return found;
+          }
+          const plain = fieldsOf(object);
+          if (!plain || !Object.hasOwn(plain, declared.key)) return Optional.none;
           frame.cost += costs.identifier;
-          if (!declared) return optionalField(object, field);
-          const plain = objectOf(object);
-          if (!Object.hasOwn(plain, declared.key)) return Optional.none;
           const value = plain[declared.key];
           return new Optional((declared.convert && value !== null ? declared.convert(value) : value) as CelValue);
         };
@@ -320,15 +367,14 @@ function index(container: Evaluate, key: Evaluate, cost: number): Evaluate {
       const value = Array.isArray(of.value) ? elementAt(of.value, at) : mapGet(of.value, at);
       return value === undefined ? Optional.none : new Optional(value);
     }
-    if (!isMap(of)) throw noSuchOverload();
-    const value = mapGet(of, at);
+    const value = isMap(of) ? mapGet(of, at) : undefined;
     if (value === undefined) throw noSuchKey(keyForm(at));
     return value;
   };
 }
 
 const isDefinite = (type: CelType | undefined) =>
-  type !== undefined && type.kind !== "dyn" && type.kind !== "error" && type.kind !== "wrapper";
+  type !== undefined && type.kind !== "dyn" && type.kind !== "error" && type.kind !== "wrapper" && !type.loose;
 /** Overloads that take anything can take null. */
 const takesNull = ({ args }: Overload) => args.some(({ kind }) => kind === "dyn" || kind === "param");
 
@@ -414,8 +460,9 @@ export function accepts(type: CelType, value: CelValue): boolean {
     case "list":
       return Array.isArray(value) && (value.length === 0 || accepts(type.params[0]!, fromJson(value[0])));
     case "map":
-    case "object":
       return isMap(value);
+    case "object":
+      return isMap(value) || (value instanceof StructValue && value.type.name === type.name);
     case "type":
       return value instanceof TypeValue;
     case "wrapper":
@@ -446,9 +493,15 @@ function logical(left: Evaluate, right: Evaluate, decisive: boolean): Evaluate {
   };
 }
 
-function objectOf(value: CelValue): Record<string, unknown> {
-  if (typeof value !== "object" || value === null) throw noSuchOverload();
-  return value as Record<string, unknown>;
+/** The fields of a value; undefined: it has none, as null. */
+function fieldsOf(value: CelValue): Record<string, unknown> | undefined {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
+}
+
+/** What is neither a map nor a list has no keys; a list has only numbers. */
+function keyed(value: CelValue, field: string): value is CelMap | { readonly [key: string]: unknown } {
+  if (Array.isArray(value)) elementAt(value, field);
+  return isMap(value);
 }
 
 export function optionalOf(value: CelValue): Optional {
@@ -457,22 +510,25 @@ export function optionalOf(value: CelValue): Optional {
 }
 
 function selectField(of: CelValue, field: string): CelValue {
-  if (of instanceof Optional) return of.value === undefined ? of : optionalField(of.value, field);
-  if (!isMap(of)) throw noSuchOverload();
-  const value = mapGet(of, field);
+  if (of instanceof Optional) {
+    // What is there but has no fields is not absent.
+    if (of.value !== undefined && !keyed(of.value, field)) throw noSuchKey(field);
+    return of.value === undefined ? of : optionalField(of.value, field);
+  }
+  if (of instanceof StructValue) return of.get(field);
+  const value = keyed(of, field) ? mapGet(of, field) : undefined;
   if (value === undefined) throw noSuchKey(field);
   return value;
 }
 
 function optionalField(of: CelValue, field: string): Optional {
   if (of instanceof Optional) return of.value === undefined ? of : optionalField(of.value, field);
-  if (!isMap(of)) throw noSuchOverload();
-  const value = mapGet(of, field);
+  const value = keyed(of, field) ? mapGet(of, field) : undefined;
   return value === undefined ? Optional.none : new Optional(value);
 }
 
 function hasField(of: CelValue, field: string): boolean {
   if (of instanceof Optional) return of.value !== undefined && hasField(of.value, field);
-  if (!isMap(of)) throw noSuchOverload();
-  return mapGet(of, field) !== undefined;
+  if (of instanceof StructValue) return of.has(field);
+  return keyed(of, field) && mapGet(of, field) !== undefined;
 }

@@ -1,7 +1,8 @@
 /** Kubernetes' environment for expressions: which libraries there are. Source: apiserver's cel/environment/base.go. */
-import { Functions } from "./functions.ts";
+import { Functions, type Library } from "./functions.ts";
 import { authorization } from "./library/authorization.ts";
 import { formatLibrary } from "./library/formats.ts";
+import { jsonPatch } from "./library/json-patch.ts";
 import { listExtension } from "./library/list-extension.ts";
 import { lists, sets } from "./library/lists.ts";
 import { networks } from "./library/networks.ts";
@@ -15,8 +16,7 @@ import { strings } from "./library/strings.ts";
 import { times } from "./library/times.ts";
 import { urls } from "./library/urls.ts";
 
-/** All that expressions of v1.36 may call. */
-export const kubernetesFunctions = new Functions(
+const libraries: readonly Library[] = [
   standard,
   numbers,
   times,
@@ -32,4 +32,9 @@ export const kubernetesFunctions = new Functions(
   formatLibrary,
   semver,
   authorization,
-);
+];
+
+/** All that expressions of v1.36 may call. */
+export const kubernetesFunctions = new Functions(...libraries);
+/** The same for mutations. */
+export const mutationFunctions = new Functions(...libraries, jsonPatch);

@@ -17,6 +17,8 @@ export interface CompileOptions extends ParseOptions {
   readonly variables: readonly Variable[];
   /** Absent: Kubernetes' environment. */
   readonly functions?: Functions;
+  /** Types of objects that the expression may make, by name; absent: none. */
+  readonly structs?: (name: string) => CelType | undefined;
   /** May a list hold values of several types? Kubernetes says no. */
   readonly mixedLiterals?: boolean;
 }
@@ -37,7 +39,7 @@ export class CelProgram {
   constructor(source: string, { variables, functions = kubernetesFunctions, ...options }: CompileOptions) {
     this.source = source;
     this.expr = parseCel(source, options);
-    this.type = checkCel(source, this.expr, { functions, variables });
+    this.type = checkCel(source, this.expr, { functions, variables, structs: options.structs });
     const issues = checkLiterals(this.expr, options.mixedLiterals);
     if (issues.length > 0) throw new CelCompileError(source, issues);
     const compiler = new Compiler(variables);

@@ -22,6 +22,8 @@ export interface CelType {
     | "param";
   readonly name: string;
   readonly params: readonly CelType[];
+  /** The checker takes it for this type, but values may be of others: they are looked at before each call. */
+  readonly loose?: boolean;
   /** Of a list whose order does not count: a set, or a map by these keys of its elements. */
   readonly keyed?: { readonly set: boolean; readonly keys?: readonly string[] };
   /** Of an object: by the name that expressions use. */

@@ -238,7 +238,9 @@ export function mapGet(map: CelValue, key: CelValue): CelValue | undefined {
 /** The element at an index, which may be any number that is whole; undefined outside. */
 export function elementAt(list: readonly CelValue[], index: CelValue): CelValue | undefined {
   const at = keyForm(index);
-  if (typeof at !== "number" && typeof at !== "bigint") throw noSuchOverload();
+  if (typeof at !== "number" && typeof at !== "bigint") {
+    throw new CelError(`unsupported index type '${typeNameOf(index)}' in list`);
+  }
   return typeof at === "number" && at >= 0 && at < list.length ? fromJson(list[at]) : undefined;
 }
 
@@ -277,8 +279,8 @@ function equalMaps(a: CelValue, b: CelValue): boolean {
 
 /** CEL's equality: across numeric types, deep, and false between other types. */
 export function equalValues(a: CelValue, b: CelValue): boolean {
-  if (a === b) return !(a instanceof Double && Number.isNaN(a.value));
   if (a instanceof CelObject) return a.equals(b);
+  if (a === b) return true;
   if (b instanceof CelObject) return b.equals(a);
   if (typeof a === "number" && typeof b === "number") return false;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;

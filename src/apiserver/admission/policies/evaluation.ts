@@ -1,16 +1,10 @@
 import type { Namespace } from "../../../api/generated/core-v1.ts";
-import { type Compiled, perCallLimit } from "../../../machinery/cel/admission.ts";
+import { type Expression, type NamedExpression, perCallLimit } from "../../../machinery/cel/admission.ts";
 import { authorizerValue, resourceCheckValue } from "../../../machinery/cel/library/authorization.ts";
 import { CelError, type CelValue } from "../../../machinery/cel/values.ts";
 import type { AdmissionAttributes } from "../../request.ts";
 import type { AccessAnswers } from "./access-answers.ts";
-import { namespaceValue, objectValues, requestValue } from "./request-values.ts";
-
-/** An expression with what became of it when it was compiled. */
-export type Expression = Compiled & { readonly source: string };
-
-/** An expression that is computed when it is first read: `variables.name`. */
-export type NamedExpression = Expression & { readonly name: string };
+import { namespaceOf, namespaceValue, objectValues, requestValue } from "./request-values.ts";
 
 export interface EvaluationInput {
   readonly attributes: AdmissionAttributes;
@@ -44,7 +38,8 @@ export class Evaluation {
 
   constructor(input: EvaluationInput, budget: number) {
     const { attributes, access, namespace, params, variables } = input;
-    const { facts, subresource, namespace: place, name } = attributes;
+    const { facts, subresource, name } = attributes;
+    const place = namespaceOf(attributes);
     const resource = {
       group: facts.group,
       resource: facts.resource,

@@ -19,10 +19,17 @@ export function kindOf({ facts, subresource }: AdmissionAttributes): { group: st
   return { group: own.group ?? facts.group, version: own.version ?? facts.version, kind: own.kind };
 }
 
+/** The namespace that a request is in. One about a namespace that is there already is in that namespace. */
+export function namespaceOf({ facts, operation, namespace, name }: AdmissionAttributes): string | undefined {
+  const itself = facts.group === "" && facts.resource === "namespaces" && operation !== "CREATE";
+  return itself ? name : namespace;
+}
+
 /** `request`: admission/v1 AdmissionRequest, without its uid and its objects. */
 export function requestValue(attributes: AdmissionAttributes): CelValue {
-  const { facts, subresource, name, namespace, operation, user, dryRun, options } = attributes;
+  const { facts, subresource, name, operation, user, dryRun, options } = attributes;
   const kind = kindOf(attributes);
+  const namespace = namespaceOf(attributes);
   const resource = { group: facts.group, version: facts.version, resource: facts.resource };
   return {
     ...nonEmpty({ subResource: subresource, requestSubResource: subresource, name, namespace }),

@@ -3,7 +3,7 @@ import { dns1123Label, dns1123Subdomain } from "../../names.ts";
 import { type Library, member } from "../functions.ts";
 import { costs } from "../sizes.ts";
 import { bool, type CelType, opaque, string } from "../types.ts";
-import { CelError, CelObject, type CelValue, sizeOf } from "../values.ts";
+import { CelError, CelObject, type CelValue, noSuchOverload, sizeOf } from "../values.ts";
 
 /** Of whom, and what for. */
 export interface AccessQuestion {
@@ -46,8 +46,9 @@ class AuthorizationValue<T> extends CelObject {
     this.content = content;
   }
 
-  equals(other: CelValue): boolean {
-    return this === other;
+  /** Not even with themselves. */
+  equals(_other: CelValue): boolean {
+    throw noSuchOverload();
   }
 }
 
