@@ -17,6 +17,7 @@ const addonName = "better_sqlite3.node";
 const workers: Record<string, string> = {
   "sqlite-worker": "src/store/sqlite/worker.ts",
   "signer-worker": "src/server/signer-worker.ts",
+  "yaml-worker": "src/apiserver/http/yaml-worker.ts",
 };
 
 /** better-sqlite3 looks for its addon in several folders of its package; here it stands beside the chunks. */

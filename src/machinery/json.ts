@@ -15,6 +15,13 @@ export class JsonError extends Error {
   }
 }
 
+/** The text is nested deeper than {@link maxJsonDepth}. */
+export class JsonDepthError extends JsonError {
+  constructor() {
+    super(`invalid JSON: nested deeper than ${maxJsonDepth} levels`);
+  }
+}
+
 export interface ParseOptions {
   /** Called for each key that an object repeats, with its path: "spec.containers[0].image". The last one wins. */
   readonly onDuplicate?: (path: string) => void;
@@ -133,7 +140,7 @@ export function parseJson(text: string | Uint8Array, options: ParseOptions = {})
     text = Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString("utf8");
   }
   const { tooDeep, longNumbers } = survey(text);
-  if (tooDeep) throw new JsonError(`invalid JSON: nested deeper than ${maxJsonDepth} levels`);
+  if (tooDeep) throw new JsonDepthError();
   let value: unknown;
   try {
     value = longNumbers ? JSON.parse(text, exactNumber as (key: string, value: unknown) => unknown) : JSON.parse(text);

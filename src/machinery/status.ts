@@ -3,6 +3,8 @@
  * util/validation/field, since people search for them.
  */
 
+import { stringifyJson } from "./json.ts";
+
 export interface StatusCause {
   reason?: string;
   message?: string;
@@ -204,11 +206,7 @@ export interface FieldError {
 /** How Go prints a value inside a field error. */
 function printed(value: unknown): string {
   if (value === null || value === undefined) return "null";
-  return typeof value === "object"
-    ? JSON.stringify(value)
-    : typeof value === "string"
-      ? JSON.stringify(value)
-      : `${value}`;
+  return typeof value === "object" || typeof value === "string" ? stringifyJson(value) : `${value}`;
 }
 
 const withDetail = (head: string, detail: string) => (detail ? `${head}: ${detail}` : head);

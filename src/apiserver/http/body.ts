@@ -1,8 +1,9 @@
-import { type ParseOptions, parseJson } from "../../machinery/json.ts";
+import { parseJson } from "../../machinery/json.ts";
 import type { Schema } from "../../machinery/schema.ts";
 import { badRequest, requestEntityTooLarge, unsupportedMediaType } from "../../machinery/status.ts";
 import { decodeKubernetesProtobuf, protobufType } from "./kubernetes-protobuf.ts";
 import type { Incoming } from "./messages.ts";
+import { parseYaml, type YamlBodyOptions } from "./yaml-body.ts";
 
 /** kube-apiserver's limit for request bodies. */
 export const bodyMaxBytes = 3 * 1024 * 1024;
@@ -43,13 +44,11 @@ export function mediaTypeOf(contentType: string | undefined): string {
   return (contentType ?? "").split(";", 1)[0]!.trim().toLowerCase();
 }
 
-/** How Kubernetes cites a body that it cannot read: its beginning, as hex when it is not text. */
+/** How Kubernetes cites a body that it cannot read: its beginning, as hex when it is no JSON object. */
 function summary(body: Buffer): string {
-  const text = body.subarray(0, 30).toString("utf8");
+  if (body.length === 0) return "<empty>";
   const cut = body.length > 30 ? " ..." : "";
-  return /^[\t\n\r\P{C}]*$/u.test(text)
-    ? JSON.stringify(text + cut)
-    : `0x${body.subarray(0, 30).toString("hex")}${cut}`;
+  return body.toString(body[0] === 0x7b ? "utf8" : "hex", 0, 30) + cut;
 }
 
 /**
@@ -60,7 +59,7 @@ export async function parseBody(
   body: Buffer,
   mediaType: string,
   expectedKind: string,
-  options: BodyParseOptions,
+  options: YamlBodyOptions,
   schemaFor: SchemaFor | undefined,
 ): Promise<unknown> {
   const types = ["application/json", "application/yaml", ...(schemaFor ? [protobufType] : [])];
@@ -79,54 +78,4 @@ export async function parseBody(
       `the object provided is unrecognized (must be of type ${expectedKind}): ${why} (${summary(body)})`,
     );
   }
-}
-
-export interface BodyParseOptions extends ParseOptions {
-  /** Called with the text of strict YAML decoding when keys stand twice. The last one wins. */
-  readonly onStrictYaml?: (text: string) => void;
-}
-
-/** YAML (or JSON, which is YAML), as one document. */
-export async function parseYaml(body: Buffer, options: BodyParseOptions = {}): Promise<unknown> {
-  const { onStrictYaml } = options;
-  const text = body.toString("utf8");
-  // Apply patches are sent as YAML and are JSON nearly always.
-  if (/^\s*[{[]/.test(text)) {
-    let isStrict = true;
-    try {
-      const value = parseJson(body, onStrictYaml ? { onDuplicate: () => (isStrict = false) } : options);
-      if (isStrict) return value;
-    } catch {
-      // Flow style YAML looks like it, too.
-    }
-  }
-  const { parseDocument, visit, isScalar, LineCounter } = await import("yaml");
-  const lineCounter = new LineCounter();
-  // The library's own check for keys that stand twice compares each with each.
-  const document = parseDocument(text, {
-    schema: "yaml-1.1",
-    merge: true,
-    uniqueKeys: false,
-    intAsBigInt: false,
-    lineCounter,
-  });
-  const [error] = document.errors;
-  if (error) throw new Error(`yaml: ${error.message.split("\n", 1)[0]}`);
-  if (onStrictYaml) {
-    const lines: string[] = [];
-    visit(document, {
-      Map(_, { items }) {
-        const seen = new Set<unknown>();
-        for (const { key } of items) {
-          if (!isScalar(key) || key.value === "<<") continue;
-          const { line } = lineCounter.linePos(key.range?.[0] ?? 0);
-          if (seen.has(key.value)) lines.push(`  line ${line}: key ${JSON.stringify(key.value)} already set in map`);
-          seen.add(key.value);
-        }
-      },
-    });
-    if (lines.length > 0) onStrictYaml(`yaml: unmarshal errors:\n${lines.join("\n")}`);
-  }
-  // Through JSON, so that numbers and keys come out as everywhere else; aliases that explode are refused by the library.
-  return parseJson(JSON.stringify(document.toJS({ maxAliasCount: 100 })) ?? "null", {});
 }

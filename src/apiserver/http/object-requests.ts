@@ -8,9 +8,10 @@ import { type DeleteOutcome, deleteObject } from "../verbs/delete.ts";
 import { deleteCollection } from "../verbs/delete-collection.ts";
 import { list } from "../verbs/list.ts";
 import { type PatchType, parsePatchFindings } from "../verbs/patch.ts";
-import { mediaTypeOf, parseBody, parseYaml, readBody } from "./body.ts";
+import { mediaTypeOf, parseBody, readBody } from "./body.ts";
 import { type Exchange, isPretty, readObjectBody, sendItem, sendPage, setWarnings, viewOf } from "./exchange.ts";
 import { sendObject } from "./reply.ts";
+import { parseYaml } from "./yaml-body.ts";
 
 const patchTypes: Readonly<Record<string, PatchType>> = {
   "application/json-patch+json": "json",

@@ -1,4 +1,5 @@
 import type { ResourceFacts } from "../../api/resource.ts";
+import { canonicalize } from "../../machinery/canonical.ts";
 import { parseJson, stringifyJson } from "../../machinery/json.ts";
 import { apiVersionOf, type KubeObject } from "../../machinery/object.ts";
 import type { Entry } from "../../store/store.ts";
@@ -54,12 +55,17 @@ function kindIn(facts: ResourceFacts, stored: KubeObject): string {
   return stored.kind ?? facts.kind;
 }
 
+/** A conversion moves fields; which of them are left out when empty is for the version that is served to say. */
+function converted(facts: ResourceFacts, object: KubeObject): KubeObject {
+  return facts.custom ? object : (canonicalize(facts.schema, object) as KubeObject);
+}
+
 /** The object of an entry in the version that `facts` serves, with its resourceVersion. */
 export function fromStored(facts: ResourceFacts, entry: Pick<Entry, "value" | "modRevision">): KubeObject {
   const own = parsed.get(entry.value);
   const storage = storageOf(facts);
   const stored = (own ?? parseJson(entry.value)) as KubeObject;
-  const object = storage.fromStorage ? storage.fromStorage(stored) : stored;
+  const object = storage.fromStorage ? converted(facts, storage.fromStorage(stored)) : stored;
   const { apiVersion: _apiVersion, kind: _kind, metadata, ...rest } = object;
   return {
     kind: facts.kind,

@@ -1,7 +1,7 @@
 import type { ResourceFacts } from "../../api/resource.ts";
 import { builtInSchema } from "../../api/schemas.ts";
 import { applyDefaults, canonicalize } from "../../machinery/canonical.ts";
-import { cloneJson, isRecord } from "../../machinery/json.ts";
+import { cloneJson, getKey, isRecord } from "../../machinery/json.ts";
 import { apiVersionOf, type KubeObject } from "../../machinery/object.ts";
 import { pruneUnknown } from "../../machinery/pruning.ts";
 import { badRequest, StatusError } from "../../machinery/status.ts";
@@ -24,6 +24,19 @@ export function cannotBeHandled(type: Typed, why: string): StatusError {
   );
 }
 
+/** What a body says of its own type. Throws 400 when that is no text. */
+function typeMetaOf({ kind }: Typed, body: Record<string, unknown>): { apiVersion?: string; kind?: string } {
+  for (const field of ["apiVersion", "kind"]) {
+    const value = getKey(body, field) ?? "";
+    if (typeof value === "string") continue;
+    const found = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
+    throw badRequest(
+      `the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: json: cannot unmarshal ${found.replace("bigint", "number")} into Go struct field .${field} of type string`,
+    );
+  }
+  return body;
+}
+
 /**
  * Checks that a parsed body is an object of the expected kind and brings it into canonical form, without defaults.
  * Throws 400 with Kubernetes' texts.
@@ -36,7 +49,7 @@ export function decodeObject(type: Typed, body: unknown, findings: Findings): Ku
     );
   }
   const expected = apiVersionOf(type);
-  const { apiVersion, kind } = body;
+  const { apiVersion, kind } = typeMetaOf(type, body);
   if (apiVersion !== undefined && apiVersion !== "" && apiVersion !== expected) {
     throw badRequest(
       `the API version in the data (${apiVersion}) does not match the expected API version (${expected})`,

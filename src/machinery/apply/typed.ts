@@ -2,7 +2,7 @@
  * What a schema makes of a value: which parts are one leaf, which lists are keyed, which keys an element has; and the
  * walks over values that apply needs. Source: sigs.k8s.io/structured-merge-diff, typed.
  */
-import { getKey, isRecord, setKey } from "../json.ts";
+import { getKey, isRecord, setKey, stringifyJson } from "../json.ts";
 import type { Schema } from "../schema.ts";
 import {
   FieldSet,
@@ -308,7 +308,7 @@ export function validateTyped(schema: Schema, value: unknown, path: Path = []): 
   switch (schema.type) {
     case "object":
     case "map": {
-      if (!isRecord(value)) return wrong(`expected map, got ${JSON.stringify(value)}`);
+      if (!isRecord(value)) return wrong(`expected map, got ${stringifyJson(value)}`);
       return Object.entries(value).flatMap(([key, inner]) => {
         const below = fieldSchema(schema, key);
         const at = [...path, fieldElement(key)];
@@ -317,7 +317,7 @@ export function validateTyped(schema: Schema, value: unknown, path: Path = []): 
       });
     }
     case "array": {
-      if (!Array.isArray(value)) return wrong(`expected list, got ${JSON.stringify(value)}`);
+      if (!Array.isArray(value)) return wrong(`expected list, got ${stringifyJson(value)}`);
       const keyed = schema.listType === "map" || schema.listType === "set";
       const seen = new Set<PathElement>();
       return value.flatMap((item, i) => {
@@ -339,14 +339,14 @@ export function validateTyped(schema: Schema, value: unknown, path: Path = []): 
     case "time":
     case "micro-time":
     case "bytes":
-      return typeof value === "string" ? [] : wrong(`expected string, got ${JSON.stringify(value)}`);
+      return typeof value === "string" ? [] : wrong(`expected string, got ${stringifyJson(value)}`);
     case "boolean":
-      return typeof value === "boolean" ? [] : wrong(`expected boolean, got ${JSON.stringify(value)}`);
+      return typeof value === "boolean" ? [] : wrong(`expected boolean, got ${stringifyJson(value)}`);
     case "integer":
     case "number":
       return typeof value === "number" || typeof value === "bigint"
         ? []
-        : wrong(`expected numeric (int or float), got ${JSON.stringify(value)}`);
+        : wrong(`expected numeric (int or float), got ${stringifyJson(value)}`);
     default:
       return [];
   }
