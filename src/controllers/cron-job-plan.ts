@@ -1,7 +1,6 @@
 import type { CronJob, Job } from "../api/generated/batch-v1.ts";
-import { formatTime } from "../machinery/clock.ts";
 import type { DeepReadonly } from "../machinery/object.ts";
-import { type CronSchedule, nextTime } from "./cron-schedule.ts";
+import { type CronSchedule, localTimeText, nextTime, parseCron } from "./cron-schedule.ts";
 import { isFinished, type JobView, jobCondition } from "./job-facts.ts";
 
 export type CronJobView = DeepReadonly<CronJob>;
@@ -16,9 +15,22 @@ export interface DueTimes {
   readonly tooMany: boolean;
 }
 
+/** The schedule with its zone: the field's, or the one that the schedule itself begins with. Throws as `parseCron`. */
+export function scheduleOf(cron: CronJobView): { readonly schedule: CronSchedule; readonly timeZone?: string } {
+  const text = cron.spec?.schedule ?? "";
+  const prefix = /^(?:CRON_)?TZ=(\S+)\s+/.exec(text);
+  const timeZone = prefix?.[1] ?? cron.spec?.timeZone;
+  return { schedule: parseCron(prefix ? text.slice(prefix[0].length) : text), ...(timeZone ? { timeZone } : {}) };
+}
+
 /** What of the schedule is due. Times before the last start, or beyond the starting deadline, are let go. */
-export function dueTimes(cron: CronJobView, schedule: CronSchedule, nowMs: number): DueTimes {
-  const { timeZone, startingDeadlineSeconds } = cron.spec ?? {};
+export function dueTimes(
+  cron: CronJobView,
+  schedule: CronSchedule,
+  nowMs: number,
+  timeZone = cron.spec?.timeZone,
+): DueTimes {
+  const { startingDeadlineSeconds } = cron.spec ?? {};
   const since = cron.status?.lastScheduleTime ?? cron.metadata.creationTimestamp;
   let fromMs = since ? Date.parse(since) : nowMs;
   if (startingDeadlineSeconds !== undefined) fromMs = Math.max(fromMs, nowMs - Number(startingDeadlineSeconds) * 1000);
@@ -58,7 +70,10 @@ export function jobOf(cron: CronJobView, atMs: number): Job {
       name: jobName(cron, atMs),
       ...(namespace ? { namespace } : {}),
       ...(metadata?.labels ? { labels: metadata.labels } : {}),
-      annotations: { ...metadata?.annotations, "batch.kubernetes.io/cronjob-scheduled-timestamp": formatTime(atMs) },
+      annotations: {
+        ...metadata?.annotations,
+        "batch.kubernetes.io/cronjob-scheduled-timestamp": localTimeText(atMs, cron.spec?.timeZone),
+      },
     },
     ...(spec ? { spec } : {}),
   };
@@ -66,7 +81,8 @@ export function jobOf(cron: CronJobView, atMs: number): Job {
 
 /** Finished jobs beyond the history limits, oldest first. */
 export function surplusJobs(cron: CronJobView, jobs: readonly JobView[]): readonly JobView[] {
-  const started = (job: JobView) => job.status?.startTime ?? job.metadata.creationTimestamp ?? "";
+  // Those that never started come last.
+  const started = (job: JobView) => `${job.status?.startTime ?? "~"} ${job.metadata.name}`;
   const oldestFirst = [...jobs].sort((a, b) => (started(a) < started(b) ? -1 : 1));
   const beyond = (type: string, limit: number) => {
     const finished = oldestFirst.filter((job) => isFinished(job) && jobCondition(job, type));

@@ -99,13 +99,32 @@ function localParts(formatter: Intl.DateTimeFormat, ms: number): LocalTime {
   return { year, month, day, hour: hour % 24, minute };
 }
 
-/** How far ahead a time is looked for: "0 0 29 2 1" comes rarely, "0 0 30 2 *" never. */
-const horizonMs = 5 * 366 * 86_400_000;
+/** Is it a time zone that this machine knows? */
+export function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat("en-US", { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
 
-/** The first scheduled time after `afterMs`, in milliseconds since the epoch; undefined when there is none. */
-export function nextTime(schedule: CronSchedule, afterMs: number, timeZone = "UTC"): number | undefined {
-  if (schedule.everyMs) return Math.floor(afterMs / 1000) * 1000 + schedule.everyMs;
-  const formatter = new Intl.DateTimeFormat("en-US", {
+/** A moment as RFC 3339 writes it in a zone: "2026-07-01T08:00:00+02:00", with "Z" where it is UTC. */
+export function localTimeText(ms: number, timeZone = "UTC"): string {
+  const wholeMs = Math.floor(ms / 1000) * 1000;
+  const { year, month, day, hour, minute } = localParts(formatterOf(timeZone), wholeMs);
+  const secondMs = wholeMs % 60_000;
+  const localMs = Date.UTC(year, month - 1, day, hour, minute) + secondMs;
+  const offset = Math.round((localMs - wholeMs) / 60_000);
+  const local = new Date(localMs).toISOString().slice(0, 19);
+  if (offset === 0) return `${local}Z`;
+  const pad = (number: number) => String(number).padStart(2, "0");
+  const size = Math.abs(offset);
+  return `${local}${offset < 0 ? "-" : "+"}${pad(Math.floor(size / 60))}:${pad(size % 60)}`;
+}
+
+function formatterOf(timeZone: string): Intl.DateTimeFormat {
+  return new Intl.DateTimeFormat("en-US", {
     timeZone,
     hourCycle: "h23",
     year: "numeric",
@@ -114,6 +133,15 @@ export function nextTime(schedule: CronSchedule, afterMs: number, timeZone = "UT
     hour: "numeric",
     minute: "numeric",
   });
+}
+
+/** How far ahead a time is looked for: "0 0 29 2 1" comes rarely, "0 0 30 2 *" never. */
+const horizonMs = 5 * 366 * 86_400_000;
+
+/** The first scheduled time after `afterMs`, in milliseconds since the epoch; undefined when there is none. */
+export function nextTime(schedule: CronSchedule, afterMs: number, timeZone = "UTC"): number | undefined {
+  if (schedule.everyMs) return Math.floor(afterMs / 1000) * 1000 + schedule.everyMs;
+  const formatter = formatterOf(timeZone);
   const minuteMs = 60_000;
   let ms = (Math.floor(afterMs / minuteMs) + 1) * minuteMs;
   while (ms - afterMs < horizonMs) {

@@ -1,8 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { CronJob } from "../../../src/api/generated/batch-v1.ts";
-import { dueTimes, jobName } from "../../../src/controllers/cron-job-plan.ts";
-import { nextTime, parseCron } from "../../../src/controllers/cron-schedule.ts";
+import { type CronJob, cronJobs, jobs } from "../../../src/api/generated/batch-v1.ts";
+import { events } from "../../../src/api/generated/core-v1.ts";
+import { cronJobController } from "../../../src/controllers/cron-job.ts";
+import { dueTimes, jobName, jobOf, scheduleOf } from "../../../src/controllers/cron-job-plan.ts";
+import { localTimeText, nextTime, parseCron } from "../../../src/controllers/cron-schedule.ts";
+import { startControlPlane } from "../../support/control-plane.ts";
+import { eventually } from "../../support/eventually.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
 
 const ms = Date.parse;
 const next = (schedule: string, after: string, zone?: string) => {
@@ -62,4 +67,71 @@ test("after a year's pause the latest time is found at once, with a warning", ()
 
 test("a time has one job name", () => {
   assert.equal(jobName(cron(), ms("2026-01-01T00:30:00Z")), jobName(cron(), ms("2026-01-01T00:30:59Z")));
+});
+
+test("a job says when it was due in the zone of its schedule", () => {
+  const atMs = ms("2026-07-01T07:00:05Z");
+  assert.equal(localTimeText(atMs), "2026-07-01T07:00:05Z");
+  assert.equal(localTimeText(atMs, "Europe/Vienna"), "2026-07-01T09:00:05+02:00");
+  assert.equal(localTimeText(atMs, "America/St_Johns"), "2026-07-01T04:30:05-02:30");
+  const annotations = jobOf(cron({ timeZone: "Europe/Vienna" }), atMs).metadata.annotations;
+  assert.deepEqual(annotations, { "batch.kubernetes.io/cronjob-scheduled-timestamp": "2026-07-01T09:00:05+02:00" });
+  assert.equal(scheduleOf(cron({ schedule: "TZ=Asia/Tokyo 0 9 * * *" })).timeZone, "Asia/Tokyo");
+});
+
+test("[sig-apps] CronJob: Forbid waits, Replace replaces, history is kept short, and events tell what happened", async (t) => {
+  const clock = new FakeClock(Math.floor(Date.now() / 60_000) * 60_000);
+  const { client } = await startControlPlane(t, { controllers: [cronJobController], clock });
+  const namespace = "default";
+  const template = { spec: { restartPolicy: "Never", containers: [{ name: "c", image: "i" }] } };
+  const create = (name: string, spec: object) =>
+    client.create(cronJobs, {
+      metadata: { name, namespace },
+      spec: { schedule: "*/1 * * * *", jobTemplate: { spec: { template } }, ...spec },
+    });
+  await create("forbid", { concurrencyPolicy: "Forbid", successfulJobsHistoryLimit: 0 });
+  await create("replace", { concurrencyPolicy: "Replace" });
+  await create("asleep", { suspend: true });
+  const activeOf = async (name: string) => (await client.get(cronJobs, name, { namespace })).status?.active ?? [];
+  const told = async (name: string, wanted: string) => {
+    const { items } = await client.list(events, { namespace, fieldSelector: `involvedObject.name=${name}` });
+    assert.ok(
+      items.some(({ reason }) => reason === wanted),
+      `${wanted} is not among ${items.map(({ reason }) => reason)}`,
+    );
+  };
+  /** Moves time until `check` holds: what was written has to be seen before the next minute counts. */
+  const minutes = (check: () => Promise<void>) =>
+    eventually(async () => {
+      await clock.advance(60_000);
+      await eventually(check, 500);
+    }, 60_000);
+  await minutes(async () => {
+    assert.equal((await activeOf("forbid")).length, 1);
+    assert.equal((await activeOf("replace")).length, 1);
+  });
+  const [first] = await activeOf("replace");
+  const [only] = await activeOf("forbid");
+  await minutes(async () => assert.notEqual((await activeOf("replace"))[0]?.uid, first?.uid));
+  await minutes(() => told("forbid", "JobAlreadyActive"));
+  assert.deepEqual(await activeOf("forbid"), [only]);
+  assert.equal((await activeOf("replace")).length, 1);
+
+  const at = new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z");
+  const condition = (type: string) => ({ type, status: "True", reason: "r", message: "", lastTransitionTime: at });
+  const complete = {
+    status: { startTime: at, completionTime: at, conditions: ["SuccessCriteriaMet", "Complete"].map(condition) },
+  };
+  const done = only?.name ?? "";
+  await client.patch(jobs, done, { type: "merge", body: complete }, { namespace, subresource: "status" });
+  await eventually(async () => {
+    await told("forbid", "SawCompletedJob");
+    assert.equal((await client.get(cronJobs, "forbid", { namespace })).status?.lastSuccessfulTime, at);
+    await assert.rejects(client.get(jobs, done, { namespace }), { code: 404 });
+  });
+  await minutes(async () => assert.equal((await activeOf("forbid")).length, 1));
+  const [next] = await activeOf("forbid");
+  await client.delete(jobs, next?.name ?? "", { namespace, propagationPolicy: "Background" });
+  await eventually(() => told("forbid", "MissingJob"));
+  assert.deepEqual(await activeOf("asleep"), []);
 });
