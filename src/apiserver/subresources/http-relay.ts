@@ -91,8 +91,11 @@ export function badGateway(error: unknown): StatusError {
   return new StatusError(502, "InternalError", `error dialing backend: ${text}`);
 }
 
+/** What of a backend's answer is passed on. */
+export type Relayed = Readable & Pick<IncomingMessage, "statusCode" | "headers">;
+
 /** Passes a backend's answer on, with its status and headers, as fast as the client reads. */
-export async function relayResponse(response: IncomingMessage, reply: Reply, signal: AbortSignal): Promise<void> {
+export async function relayResponse(response: Relayed, reply: Reply, signal: AbortSignal): Promise<void> {
   const headers: OutgoingHttpHeaders = {};
   for (const [name, value] of Object.entries(response.headers)) {
     if (value !== undefined && !ownHeaders.has(name)) headers[name] = value;

@@ -4,6 +4,7 @@ import { badRequest, serviceUnavailable } from "../../machinery/status.ts";
 import type { RequestInfo, ServerContext, StreamSubresource } from "../request.ts";
 import { forwardedHeaders, join, relayResponse, sendToBackend, writeSwitchingHead } from "./http-relay.ts";
 import { connectKubelet, type KubeletClient, secure } from "./kubelet.ts";
+import { rewriteLinks } from "./proxy-links.ts";
 import { address, checkProxyable, serviceTarget } from "./service-target.ts";
 
 interface Backend {
@@ -41,16 +42,18 @@ export function proxySubresource(credentials: KubeletClient): StreamSubresource 
       reply.response.destroy();
       throw badRequest(`the backend did not switch to ${headers.upgrade}, it answered ${reply.response.statusCode}`);
     }
-    await relayResponse(reply.response, response, signal);
+    await relayResponse(await rewriteLinks(reply.response, pathBefore(url), backend.host), response, signal);
   };
+}
+
+/** The part of the path that leads to the backend. */
+function pathBefore(url: URL): string {
+  return /^\/api\/v1\/(?:namespaces\/[^/]+\/)?(?:pods|services|nodes)\/[^/]+\/proxy/.exec(url.pathname)?.[0] ?? "";
 }
 
 /** The part of the path that belongs to the backend, still encoded, with the query. */
 function pathBehind(url: URL): string {
-  const rest = /^\/api\/v1\/(?:namespaces\/[^/]+\/)?(?:pods|services|nodes)\/[^/]+\/proxy(\/.*)?$/.exec(
-    url.pathname,
-  )?.[1];
-  return `${rest || "/"}${url.search}`;
+  return `${url.pathname.slice(pathBefore(url).length) || "/"}${url.search}`;
 }
 
 async function connectBackend(

@@ -6,6 +6,7 @@ import { type AddressInfo, connect } from "node:net";
 import { Duplex, type Writable } from "node:stream";
 import { type TestContext, test } from "node:test";
 import type { TLSSocket } from "node:tls";
+import { gzipSync } from "node:zlib";
 import * as ws from "ws";
 import { nodes, type Pod, pods } from "../../../../src/api/generated/core-v1.ts";
 import type { RequestInfo, ServerContext, StreamSubresource } from "../../../../src/apiserver/request.ts";
@@ -482,4 +483,22 @@ test("the proxy passes a request on to a pod without the client's credentials", 
   const { status, headers, text } = await get(port, path, { authorization: "Bearer secret" });
   assert.deepEqual([status, headers["x-answer"], text], [418, "yes", "teapot"]);
   assert.deepEqual(seen, [{ url: "/stats/summary?x=1&test-name=n1", authorization: undefined, method: "GET" }]);
+});
+
+test("links of a page behind the proxy lead back through it; what is no link, or leads elsewhere, stays", async (t) => {
+  const page =
+    '<html><!-- é --><a class=x href="/rewriteme">test</a><a href="rel?q=1">r</a><img src="//cdn.example/x.png">' +
+    '<a href="http://elsewhere.example/">o</a><p title="/no">/text</p><script>var a = "<a href=\\"/no\\">"</script></html>';
+  const { port } = await start(t, "/nodes/proxy", {
+    handle: (request, response) => {
+      if (request.url?.startsWith("/moved")) response.writeHead(302, { location: "/there" }).end();
+      else if (request.url?.startsWith("/zipped"))
+        response.writeHead(200, { "content-type": "text/html", "content-encoding": "gzip" }).end(gzipSync(page));
+      else response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end(page);
+    },
+  });
+  const prefix = "/api/v1/nodes/n1/proxy";
+  const wanted = page.replace('<a class=x href="/rewriteme">', `<a class="x" href="${prefix}/rewriteme">`);
+  for (const path of ["/", "/zipped"]) assert.equal((await get(port, `${prefix}${path}?test-name=n1`)).text, wanted);
+  assert.equal((await get(port, `${prefix}/moved?test-name=n1`)).headers["location"], `${prefix}/there`);
 });
