@@ -1,5 +1,6 @@
 import type { KubeObject, ResourceType } from "../machinery/object.ts";
 import type { Schema } from "../machinery/schema.ts";
+import type { JsonSchemaProps } from "../machinery/schema-from-openapi.ts";
 import type { FieldError } from "../machinery/status.ts";
 
 export type Verb = "create" | "delete" | "deletecollection" | "get" | "list" | "patch" | "update" | "watch";
@@ -18,6 +19,8 @@ export interface ResourceFacts extends ResourceType {
   readonly deprecation?: string;
   /** Defined by a CustomResourceDefinition: kept as written, without strategic merge. */
   readonly custom?: boolean;
+  /** What its definition says of it, as OpenAPI publishes it. */
+  readonly customSchema?: JsonSchemaProps;
   /** Where a custom resource keeps what its scale subresource shows; built-in ones use spec.replicas and so on. */
   readonly scalePaths?: {
     readonly spec: readonly string[];

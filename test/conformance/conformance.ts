@@ -5,12 +5,13 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, type TestContext, test } from "node:test";
-import { namespaces } from "../../src/api/generated/core-v1.ts";
+import { namespaces, serviceAccounts } from "../../src/api/generated/core-v1.ts";
 import { createHttpsClient, type HttpsClient } from "../../src/client/https-client.ts";
 import { silentLogger } from "../../src/machinery/log.ts";
 import { type HollowNodesOptions, startHollowNodes } from "../support/hollow-nodes.ts";
 import { type RawReply, type RawRequest, rawRequest } from "../support/raw-request.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
+import { soon } from "./waiting.ts";
 
 /** One conformance test of the release. */
 export interface ConformanceFact {
@@ -86,6 +87,8 @@ export function conformance(codename: string, run: (t: TestContext, cluster: Clu
   test(codename, async (t) => {
     assert.ok(server && client, "the cluster did not come up");
     await client.create(namespaces, { metadata: { name: namespace } });
+    // Pods are not admitted before it is there.
+    await soon(() => client?.get(serviceAccounts, "default", { namespace }));
     const at = server;
     const send = (path: string, request?: RawRequest) => rawRequest(at, path, request);
     const read = async <T>(path: string, request?: RawRequest) => {

@@ -25,7 +25,9 @@ export type CustomObject = KubeObject & Record<string, unknown>;
 
 /** A definition in a group of the case's own, and its type in each version. */
 export function definitionOf(cluster: Cluster, options: DefinitionOptions) {
-  const { plural = "gadgets", kind = "Gadget", scope = "Namespaced" } = options;
+  // Names of the case's own, so that kubectl finds the resource by its name alone.
+  const number = cluster.namespace.replace(/\D/g, "");
+  const { plural = `gadgets${number}`, kind = `Gadget${number}`, scope = "Namespaced" } = options;
   const group = options.group ?? `${cluster.namespace}.example.com`;
   const name = `${plural}.${group}`;
   const body: CustomResourceDefinition = {

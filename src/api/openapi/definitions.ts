@@ -4,6 +4,7 @@ import { zeroValue } from "../../machinery/canonical.ts";
 import type { Field, Schema } from "../../machinery/schema.ts";
 import type { ResourceFacts } from "../resource.ts";
 import { builtInSchema } from "../schemas.ts";
+import { customSchema, type ObjectFields } from "./custom-schema.ts";
 import type { Descriptions } from "./descriptions.ts";
 
 export type OpenApiVersion = 2 | 3;
@@ -28,11 +29,15 @@ export class Definitions {
   /** A reference to the schema of a resource's kind; marks it with its group, version and kind. */
   kind(facts: ResourceFacts): JsonSchema {
     const name = definitionName(facts);
-    const reference = this.#refer(
-      facts.schema.name === name ? facts.schema : { ...facts.schema, fields: facts.schema.fields!, name },
-    );
+    if (facts.custom) {
+      this.schemas[name] ??= customSchema(facts.customSchema, this.#version, this.#objectFields());
+      const fields = Object.keys(facts.selectableFields);
+      if (fields.length > 0) {
+        this.schemas[name]["x-kubernetes-selectable-fields"] = fields.map((fieldPath) => ({ fieldPath }));
+      }
+    } else this.#refer(facts.schema);
     this.#mark(name, facts.group, facts.version, facts.kind);
-    return reference;
+    return this.#reference(name);
   }
 
   /** A reference to the schema of a resource's list. */
@@ -74,6 +79,14 @@ export class Definitions {
     const reference = this.#refer(builtInSchema(typeName));
     this.#mark(typeName, group, version, kind);
     return reference;
+  }
+
+  #objectFields(): ObjectFields {
+    const text = (name: string) => ({ type: "string", description: this.#descriptions.field(metaKind, name) ?? "" });
+    const objectMeta = this.builtIn("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    const description = `Standard object's metadata. More info: ${conventions}#metadata`;
+    const metadata = this.#version === 2 ? { ...objectMeta, description } : { allOf: [objectMeta], description };
+    return { apiVersion: text("apiVersion"), kind: text("kind"), metadata };
   }
 
   #mark(name: string, group: string, version: string, kind: string): void {
@@ -198,6 +211,9 @@ export class Definitions {
 }
 
 const patchName = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
+const conventions = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+/** A type with the usual descriptions of what every object has. */
+const metaKind = "io.k8s.api.core.v1.Pod";
 const metaList = "io.k8s.api.core.v1.PodList";
 
 /** The definition name of a resource's kind: built-in ones have their own, custom ones get theirs from the group. */

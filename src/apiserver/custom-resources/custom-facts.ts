@@ -58,6 +58,7 @@ async function factsOf(
     verbs,
     subresources: subresourcesOf(hasStatus, scale !== undefined),
     custom: true,
+    ...(props ? { customSchema: props } : {}),
     ...(scale
       ? {
           scalePaths: {

@@ -73,9 +73,18 @@ test("custom resources are described, with a list of their own", async () => {
     kind: "CronTab",
     listKind: "CronTabList",
     subresources: {},
-    schema: {
+    selectableFields: {},
+    custom: true,
+    schema: { type: "object", fields: {} },
+    customSchema: {
       type: "object",
-      fields: { spec: { empty: "pointer", schema: { type: "map", items: { type: "integer", format: "int64" } } } },
+      properties: {
+        spec: { type: "object", additionalProperties: { type: "integer", format: "int64" } },
+        any: { type: "object", "x-kubernetes-preserve-unknown-fields": true, properties: { a: { type: "string" } } },
+        none: { type: "string", nullable: true, pattern: "a|b" },
+      },
+      required: ["none", "spec"],
+      oneOf: [{ required: ["any"] }],
     },
   };
   const document: Any = await openApiV3([facts], "stable.example.com", "v1", version);
@@ -85,4 +94,15 @@ test("custom resources are described, with a list of their own", async () => {
     additionalProperties: { type: "integer", format: "int64" },
   });
   assert.deepEqual(schemas["com.example.stable.v1.CronTabList"].required, ["items"]);
+  const { none } = schemas["com.example.stable.v1.CronTab"].properties;
+  assert.deepEqual(none, { type: "string", nullable: true, pattern: "a|b" });
+
+  // Version 2 lacks words for what may be null and for alternatives, and takes properties for all that there are.
+  const { definitions }: Any = await openApiV2([facts], version);
+  const { properties, ...rest } = definitions["com.example.stable.v1.CronTab"];
+  assert.deepEqual(
+    [properties.any, properties.none],
+    [{ "x-kubernetes-preserve-unknown-fields": true }, { pattern: "a|b" }],
+  );
+  assert.deepEqual([rest.required, rest.oneOf], [["spec"], undefined]);
 });
