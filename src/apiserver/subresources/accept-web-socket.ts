@@ -13,7 +13,7 @@ export function offeredProtocols(header: string | undefined): string[] {
     .filter((text) => text !== "");
 }
 
-/** Finishes the WebSocket handshake of a request with the sub-protocol that was chosen. */
+/** Finishes the WebSocket handshake of a request with the sub-protocol that was chosen ("": none was named). */
 export function acceptWebSocket(
   request: IncomingMessage,
   { socket, head }: { readonly socket: Duplex; readonly head: Buffer },
@@ -29,7 +29,7 @@ export function acceptWebSocket(
   // wants a token there): the header is answered here.
   const { "sec-websocket-protocol": _offered, ...headers } = request.headers;
   request.headers = headers;
-  server.on("headers", (lines) => lines.push(`Sec-WebSocket-Protocol: ${protocol}`));
+  if (protocol) server.on("headers", (lines) => lines.push(`Sec-WebSocket-Protocol: ${protocol}`));
   return new Promise((resolve, reject) => {
     socket.once("close", () => reject(new Error("the client closed the connection")));
     server.handleUpgrade(request, socket, head, (webSocket) => {

@@ -3,17 +3,15 @@ import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
 import type { Logger } from "../../machinery/log.ts";
 import { SpdySession, type SpdyStream } from "../../machinery/spdy.ts";
-import { badRequest, internalError } from "../../machinery/status.ts";
+import { internalError } from "../../machinery/status.ts";
 import type { StreamSubresource } from "../request.ts";
 import { acceptWebSocket, offeredProtocols } from "./accept-web-socket.ts";
+import { type ChannelProtocol, chooseChannelProtocol } from "./channel-protocol.ts";
 
 type StreamRequest = Parameters<StreamSubresource>[1];
 
-/** First byte of each message: which stream it belongs to. */
+/** Which stream a message belongs to. */
 const channels = { stdin: 0, stdout: 1, stderr: 2, error: 3, resize: 4, close: 255 };
-
-/** With v5 a client can end stdin, which WebSocket has no word for. */
-const supported = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
 /** The status goes in one message; containers do not decide how long it is. */
 const maxStatusBytes = 64 * 1024;
@@ -36,25 +34,20 @@ export async function translateStreams(
   open: () => Promise<{ socket: Duplex; head: Buffer }>,
   logger: Logger,
 ): Promise<void> {
-  const offered = offeredProtocols(request.headers["sec-websocket-protocol"]);
-  const protocol = supported.find((one) => offered.includes(one));
-  if (!protocol) {
-    throw badRequest(
-      `unable to negotiate a sub-protocol: client offers [${offered.join(" ")}], server accepts [${supported.join(" ")}]`,
-    );
-  }
+  const protocol = chooseChannelProtocol(offeredProtocols(request.headers["sec-websocket-protocol"]));
   const backend = await open();
   const session = new SpdySession(backend.socket, { role: "client", head: backend.head });
-  const socket = await acceptWebSocket(request.incoming as IncomingMessage, upgrade, protocol).catch((error) => {
+  const socket = await acceptWebSocket(request.incoming as IncomingMessage, upgrade, protocol.name).catch((error) => {
     session.destroy();
     throw error;
   });
   try {
-    await translate(socket, session, wanted, protocol === supported[0]);
+    await translate(socket, session, wanted, protocol);
     socket.close(1000);
   } catch (error) {
     logger.debug({ err: error }, "A translated stream failed");
-    await send(socket, channels.error, Buffer.from(JSON.stringify(internalError(error).toStatus())));
+    const status = Buffer.from(JSON.stringify(internalError(error).toStatus()));
+    await send(socket, protocol, channels.error, protocol.outcome(status));
     socket.close(1011);
   } finally {
     session.end();
@@ -66,7 +59,7 @@ async function translate(
   socket: WebSocket,
   session: SpdySession,
   wanted: WantedStreams,
-  canClose: boolean,
+  protocol: ChannelProtocol,
 ): Promise<void> {
   // The order that Go's clients open them in; the far end waits until it has seen all of them.
   const stream = (streamtype: string) => {
@@ -85,35 +78,40 @@ async function translate(
 
   // A stdin that was ended meanwhile drains no more, it finishes.
   for (const event of ["drain", "finish", "close"]) stdin?.on(event, () => socket.resume());
-  const receive = (data: Buffer) => {
-    const channel = data[0];
-    const payload = data.subarray(1);
+  const receive = ({ channel, payload }: { channel: number; payload: Buffer }) => {
     if (channel === channels.stdin && stdin?.writable) {
       if (!stdin.write(payload)) socket.pause();
     } else if (channel === channels.resize && resize) resize.write(payload);
-    else if (channel === channels.close && canClose && payload[0] === channels.stdin) stdin?.end();
+    else if (channel === channels.close && protocol.canClose && payload[0] === channels.stdin) stdin?.end();
   };
   socket.on("message", (data, isBinary) => {
-    if (isBinary && Buffer.isBuffer(data) && data.length > 0) receive(data);
+    const message = Buffer.isBuffer(data) ? protocol.decode(data, isBinary) : undefined;
+    if (message) receive(message);
   });
   // Whoever is gone wants no more output: the command's streams are cut, as if a terminal was closed.
   socket.on("close", () => session.destroy());
 
   await Promise.all(all.map((one) => one.replied));
   // Tells clients that wait for a first byte that the streams are open.
-  await send(socket, stdout ? channels.stdout : stderr ? channels.stderr : channels.error, Buffer.alloc(0));
+  await send(socket, protocol, stdout ? channels.stdout : stderr ? channels.stderr : channels.error, Buffer.alloc(0));
 
   const [status] = await Promise.all([
     readStatus(error),
-    stdout && copyOut(stdout, socket, channels.stdout),
-    stderr && copyOut(stderr, socket, channels.stderr),
+    stdout && copyOut(stdout, socket, protocol, channels.stdout),
+    stderr && copyOut(stderr, socket, protocol, channels.stderr),
   ]);
   if (status.length === 0) throw new Error("the container's end of the stream went away without a status");
-  await send(socket, channels.error, status);
+  const outcome = protocol.outcome(status);
+  if (outcome.length > 0) await send(socket, protocol, channels.error, outcome);
 }
 
-async function copyOut(stream: SpdyStream, socket: WebSocket, channel: number): Promise<void> {
-  for await (const chunk of stream) await send(socket, channel, chunk as Buffer);
+async function copyOut(
+  stream: SpdyStream,
+  socket: WebSocket,
+  protocol: ChannelProtocol,
+  channel: number,
+): Promise<void> {
+  for await (const chunk of stream) await send(socket, protocol, channel, chunk as Buffer);
 }
 
 async function readStatus(stream: SpdyStream): Promise<Buffer> {
@@ -128,7 +126,7 @@ async function readStatus(stream: SpdyStream): Promise<Buffer> {
 }
 
 /** Resolves when the bytes are with the system, so that a slow client slows the container down. */
-function send(socket: WebSocket, channel: number, payload: Buffer): Promise<void> {
+function send(socket: WebSocket, protocol: ChannelProtocol, channel: number, payload: Buffer): Promise<void> {
   if (socket.readyState !== socket.OPEN) return Promise.resolve();
-  return new Promise((resolve) => socket.send(Buffer.concat([Buffer.from([channel]), payload]), () => resolve()));
+  return new Promise((resolve) => socket.send(protocol.encode(channel, payload), () => resolve()));
 }

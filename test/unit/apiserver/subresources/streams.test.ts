@@ -241,6 +241,51 @@ test("a terminal has a resize channel and no stderr, and its failure status come
   assert.deepEqual(JSON.parse(text(3)), failure);
 });
 
+test("clients of the older sub-protocols are understood: base64, failures in words, successes in silence", async (t) => {
+  const { port } = await start(t, "/pods/exec", {
+    upgrade: spdyEnd(3, async ({ stdin, stdout, error }) => {
+      const [chunk] = (await once(stdin!, "data")) as [Buffer];
+      stdout!.end(chunk);
+      error!.end(chunk.toString() === "good" ? success : JSON.stringify({ status: "Failure", message: "it failed" }));
+    }),
+  });
+  const talk = async (protocol: string | undefined, message: string | Buffer) => {
+    const path = `ws://127.0.0.1:${port}/exec?command=sh&stdin=true&stdout=true`;
+    const socket = protocol === undefined ? new WebSocket(path) : new WebSocket(path, [protocol]);
+    const messages: (string | Buffer)[] = [];
+    socket.on("message", (data, isBinary) => messages.push(isBinary ? (data as Buffer) : String(data)));
+    await once(socket, "open");
+    socket.send(message);
+    await once(socket, "close");
+    return messages.filter((one) => one.length > 1).map(String);
+  };
+  assert.deepEqual(await talk("channel.k8s.io", Buffer.from("\u0000good")), ["\u0001good"]);
+  assert.deepEqual(await talk(undefined, Buffer.from("\u0000bad")), ["\u0001bad", "\u0003it failed"]);
+  const inBase64 = (text: string) => Buffer.from(text).toString("base64");
+  assert.deepEqual(await talk("base64.channel.k8s.io", `0${inBase64("bad")}`), [
+    `1${inBase64("bad")}`,
+    `3${inBase64("it failed")}`,
+  ]);
+  assert.deepEqual(await talk("v4.base64.channel.k8s.io", `0${inBase64("good")}`), [
+    `1${inBase64("good")}`,
+    `3${inBase64(success)}`,
+  ]);
+});
+
+test("logs come over a WebSocket, too, as they are or in base64", async (t) => {
+  const { port } = await start(t, "/pods/log", { handle: (_request, response) => void response.end("hello\n") });
+  for (const [protocol, wanted] of [
+    ["binary.k8s.io", "hello\n"],
+    ["base64.binary.k8s.io", Buffer.from("hello\n").toString("base64")],
+  ] as const) {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/log`, [protocol]);
+    const [message] = await once(socket, "message");
+    assert.equal(String(message), wanted);
+    const [code] = await once(socket, "close");
+    assert.equal(code, 1000);
+  }
+});
+
 test("a client that goes away cuts the container's streams", async (t) => {
   const cut = Promise.withResolvers<void>();
   const { port } = await start(t, "/pods/exec", {
