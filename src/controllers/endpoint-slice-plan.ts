@@ -41,13 +41,12 @@ export function endpointOf(service: ServiceView, pod: PodView, address: string, 
   const terminating = isTerminating(pod);
   const hostname = hostnameFor(service, pod);
   const { name, namespace, uid } = pod.metadata;
+  const ready = service.spec?.publishNotReadyAddresses === true || (serving && !terminating);
+  const hints = ready ? hintsFor(service, zone, pod.spec?.nodeName) : undefined;
   return {
     addresses: [address],
-    conditions: {
-      ready: service.spec?.publishNotReadyAddresses === true || (serving && !terminating),
-      serving,
-      terminating,
-    },
+    conditions: { ready, serving, terminating },
+    ...(hints ? { hints } : {}),
     ...(hostname ? { hostname } : {}),
     ...(pod.spec?.nodeName ? { nodeName: pod.spec.nodeName } : {}),
     ...(zone ? { zone } : {}),
@@ -58,6 +57,22 @@ export function endpointOf(service: ServiceView, pod: PodView, address: string, 
       ...(uid ? { uid } : {}),
     },
   };
+}
+
+const topologyModes = ["service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"];
+
+/** Where from the traffic to an endpoint shall come, by spec.trafficDistribution. */
+function hintsFor(service: ServiceView, zone: string | undefined, node: string | undefined): Endpoint["hints"] {
+  const wish = service.spec?.trafficDistribution;
+  if (wish !== "PreferClose" && wish !== "PreferSameZone" && wish !== "PreferSameNode") return undefined;
+  const mode = topologyModes.map((key) => service.metadata.annotations?.[key]).find((value) => value !== undefined);
+  // The older annotation goes before the field.
+  if (mode === "Auto" || mode === "auto") return undefined;
+  const hints = {
+    ...(zone ? { forZones: [{ name: zone }] } : {}),
+    ...(node && wish === "PreferSameNode" ? { forNodes: [{ name: node }] } : {}),
+  };
+  return Object.keys(hints).length > 0 ? hints : undefined;
 }
 
 export function sliceLabels(service: ServiceView): Record<string, string> {

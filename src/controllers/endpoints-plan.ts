@@ -16,10 +16,12 @@ export function planEndpoints(service: ServiceView, pods: readonly PodView[]): E
   const family = service.spec?.ipFamilies?.[0] === "IPv6" ? 6 : 4;
   const notReadyToo = service.spec?.publishNotReadyAddresses === true;
   const groups = new Map<string, { subset: EndpointSubset; ready: EndpointAddress[]; notReady: EndpointAddress[] }>();
-  const candidates = pods.filter((pod) => !isTerminated(pod) && (notReadyToo || !isTerminating(pod)));
+  let candidates = pods.filter((pod) => !isTerminated(pod) && (notReadyToo || !isTerminating(pod))).sort(byAddress);
+  // Where not all have room, those that serve go first.
+  if (candidates.length > maxAddresses) candidates = candidates.sort((a, b) => Number(isReady(b)) - Number(isReady(a)));
   let count = 0;
   let truncated = false;
-  for (const pod of [...candidates].sort(byAddress)) {
+  for (const pod of candidates) {
     const ip = podAddresses(pod, family)[0];
     if (!ip) continue;
     if (count++ >= maxAddresses) {

@@ -2,7 +2,7 @@ import { type Endpoints, endpoints, pods, services } from "../api/generated/core
 import { deepEqual } from "../machinery/equality.ts";
 import { type KubeObject, keyOf, splitKey } from "../machinery/object.ts";
 import { StatusError } from "../machinery/status.ts";
-import { type ControllerFactory, watch } from "./controller.ts";
+import { type ControllerFactory, type Watch, watch } from "./controller.ts";
 import { planEndpoints } from "./endpoints-plan.ts";
 import { mutable } from "./shared/owned.ts";
 import { isNamespaceTerminating } from "./shared/pod-control.ts";
@@ -13,10 +13,13 @@ const managedByLabel = "endpoints.kubernetes.io/managed-by";
 const manager = "endpoint-controller";
 const overCapacity = "endpoints.kubernetes.io/over-capacity";
 
+/** Endpoints that are somebody's lock. */
+const leaderAnnotation = "control-plane.alpha.kubernetes.io/leader";
+
 /** Keeps the Endpoints of Services with a selector, for readers that do not know EndpointSlices. */
 export const endpointsController: ControllerFactory = {
   name: "endpoint-controller",
-  create({ client, informers }) {
+  create({ client, informers, events }) {
     const serviceInformer = informers.of(services);
     const podInformer = informers.of(pods);
     const endpointsInformer = informers.of(endpoints);
@@ -25,8 +28,19 @@ export const endpointsController: ControllerFactory = {
         .list(pod.metadata.namespace)
         .filter((service) => selects(service, pod))
         .map((service) => keyOf(service as KubeObject));
+    /** Services that went: their Endpoints go with them, whoever wrote those. */
+    const gone = new Set<string>();
+    const serviceGone: Watch = {
+      attach() {
+        serviceInformer.on({
+          add: (service) => gone.delete(keyOf(service as KubeObject)),
+          delete: (service) => gone.add(keyOf(service as KubeObject)),
+        });
+      },
+    };
     return {
       watches: [
+        serviceGone,
         watch(serviceInformer, (service) => [keyOf(service as KubeObject)]),
         watch(podInformer, keysOfPod, (pod, old) => !old || endpointFacts(pod) !== endpointFacts(old)),
         watch(endpointsInformer, (object) =>
@@ -38,7 +52,9 @@ export const endpointsController: ControllerFactory = {
         const service = serviceInformer.get(key);
         const existing = endpointsInformer.get(key);
         if (!service) {
-          if (existing?.metadata.labels?.[managedByLabel] !== manager) return undefined;
+          const ours = existing?.metadata.labels?.[managedByLabel] === manager;
+          if (!gone.delete(key) && !ours) return undefined;
+          if (!existing || existing.metadata.annotations?.[leaderAnnotation] !== undefined) return undefined;
           try {
             await client.delete(endpoints, name, { namespace, signal });
           } catch (error) {
@@ -73,7 +89,12 @@ export const endpointsController: ControllerFactory = {
           if (existing) await client.update(endpoints, next, { signal });
           else await client.create(endpoints, next, { namespace, signal });
         } catch (error) {
-          if (!isNamespaceTerminating(error)) throw error;
+          if (isNamespaceTerminating(error)) return undefined;
+          const [reason, what] = existing
+            ? ["FailedToUpdateEndpoint", `update endpoint ${key}`]
+            : ["FailedToCreateEndpoint", `create endpoint for service ${key}`];
+          events.event(endpoints, next, "Warning", reason, `Failed to ${what}: ${(error as Error).message}`);
+          throw error;
         }
         return undefined;
       },

@@ -5,6 +5,7 @@ import { daemonSetController } from "./daemon-set.ts";
 import { deploymentController } from "./deployment.ts";
 import { disruptionController } from "./disruption.ts";
 import { endpointSliceController } from "./endpoint-slice.ts";
+import { endpointSliceMirroringController } from "./endpoint-slice-mirroring.ts";
 import { endpointsController } from "./endpoints.ts";
 import { garbageCollector } from "./garbage-collector.ts";
 import { jobController } from "./job.ts";
@@ -33,6 +34,7 @@ export const controllerFactories: readonly ControllerFactory[] = [
   deploymentController,
   endpointSliceController,
   endpointsController,
+  endpointSliceMirroringController,
   daemonSetController,
   statefulSetController,
   jobController,
