@@ -55,9 +55,23 @@ export function isComplete(
   );
 }
 
-export function revisionOf(object: DeploymentView | ReplicaSetView): number {
-  const revision = Number(object.metadata.annotations?.[revisionAnnotation] ?? 0);
-  return Number.isSafeInteger(revision) ? revision : 0;
+/** The revision that an object's annotation gives, of 64 bits; 0 when there is none. */
+export function revisionOf(object: DeploymentView | ReplicaSetView): bigint {
+  return revisionIn(object.metadata.annotations?.[revisionAnnotation] ?? "");
+}
+
+/** The largest of their revisions; 0 when there are none. */
+export function newestRevision(sets: readonly ReplicaSetView[]): bigint {
+  let newest = 0n;
+  for (const set of sets) {
+    const revision = revisionOf(set);
+    if (revision > newest) newest = revision;
+  }
+  return newest;
+}
+
+function revisionIn(text: string): bigint {
+  return /^\d{1,19}$/.test(text) ? BigInt(text) : 0n;
 }
 
 const createdMs = (set: ReplicaSetView) => Date.parse(set.metadata.creationTimestamp ?? "") || 0;
@@ -116,14 +130,14 @@ export function sizeAnnotations(deployment: DeploymentView): Record<string, stri
 export function newSetAnnotations(
   deployment: DeploymentView,
   current: Readonly<Record<string, string>> | undefined,
-  newRevision: number,
+  newRevision: bigint,
 ): Record<string, string> {
   const annotations: Record<string, string> = { ...current };
   for (const [key, value] of Object.entries(deployment.metadata.annotations ?? {})) {
     if (!ownAnnotations.has(key)) annotations[key] = value as string;
   }
   const oldRevision = annotations[revisionAnnotation];
-  if (oldRevision === undefined || Number(oldRevision) < newRevision) {
+  if (oldRevision === undefined || revisionIn(oldRevision) < newRevision) {
     annotations[revisionAnnotation] = String(newRevision);
     if (oldRevision !== undefined) {
       const history = annotations[revisionHistoryAnnotation];

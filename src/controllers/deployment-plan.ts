@@ -160,7 +160,7 @@ export function planCleanup(deployment: DeploymentView, oldSets: readonly Replic
   const surplus = kept.length - limit;
   if (surplus <= 0) return [];
   return kept
-    .sort((a, b) => revisionOf(a) - revisionOf(b) || byCreation(a, b))
+    .sort((a, b) => Number(revisionOf(a) - revisionOf(b)) || byCreation(a, b))
     .slice(0, surplus)
     .filter(
       (set) =>

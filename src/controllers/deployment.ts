@@ -17,10 +17,10 @@ import {
   hasProgressDeadline,
   isComplete,
   isRollingUpdate,
+  newestRevision,
   newSetAnnotations,
   type ReplicaSetView,
   revisionAnnotation,
-  revisionOf,
   sizeAnnotations,
   specReplicas,
 } from "./deployment-facts.ts";
@@ -203,7 +203,7 @@ class Rollout {
   async #sets(owned: readonly ReplicaSetView[], create: boolean): Promise<Sets> {
     const found = findNewReplicaSet(this.#deployment, owned);
     const oldSets = owned.filter((set) => set.metadata.uid !== found?.metadata.uid);
-    const revision = Math.max(0, ...oldSets.map(revisionOf)) + 1;
+    const revision = newestRevision(oldSets) + 1n;
     if (found) {
       const newSet = await this.#refresh(found, revision);
       await this.#noteRevision(newSet);
@@ -215,7 +215,7 @@ class Rollout {
     return { newSet, oldSets };
   }
 
-  async #refresh(set: ReplicaSetView, revision: number): Promise<ReplicaSetView> {
+  async #refresh(set: ReplicaSetView, revision: bigint): Promise<ReplicaSetView> {
     const annotations = newSetAnnotations(this.#deployment, set.metadata.annotations, revision);
     const minReadySeconds = this.#deployment.spec?.minReadySeconds ?? 0;
     const same =
@@ -227,7 +227,7 @@ class Rollout {
     return this.#context.client.update(replicaSets, next);
   }
 
-  async #create(oldSets: readonly ReplicaSetView[], revision: number): Promise<ReplicaSetView> {
+  async #create(oldSets: readonly ReplicaSetView[], revision: bigint): Promise<ReplicaSetView> {
     const { client, events } = this.#context;
     const set = newReplicaSet(this.#deployment, oldSets, revision);
     try {
@@ -334,7 +334,7 @@ class Rollout {
 export function newReplicaSet(
   deployment: DeploymentView,
   oldSets: readonly ReplicaSetView[],
-  revision: number,
+  revision: bigint,
 ): ReplicaSet {
   const template = structuredClone(deployment.spec?.template ?? {}) as NonNullable<ReplicaSet["spec"]>["template"] &
     object;

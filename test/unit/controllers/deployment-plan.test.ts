@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Deployment, ReplicaSet } from "../../../src/api/generated/apps-v1.ts";
-import { newSetAnnotations, rollingLimits } from "../../../src/controllers/deployment-facts.ts";
+import { newestRevision, newSetAnnotations, rollingLimits } from "../../../src/controllers/deployment-facts.ts";
 import { planCleanup, planRollout, planScale } from "../../../src/controllers/deployment-plan.ts";
 import { rolloutStatus } from "../../../src/controllers/deployment-status.ts";
 import { equalTemplates, templateHash } from "../../../src/controllers/shared/template-hash.ts";
@@ -113,9 +113,16 @@ test("history beyond the limit goes, oldest revision first, but no set with pods
 });
 
 test("a set that becomes the newest again gets a new revision and keeps the former in its history", () => {
-  const annotations = newSetAnnotations(deployment(1, 1, 1), { "deployment.kubernetes.io/revision": "1" }, 3);
+  const annotations = newSetAnnotations(deployment(1, 1, 1), { "deployment.kubernetes.io/revision": "1" }, 3n);
   assert.equal(annotations["deployment.kubernetes.io/revision"], "3");
   assert.equal(annotations["deployment.kubernetes.io/revision-history"], "1");
+});
+
+test("revisions have 64 bits: an adopted set may come with any", () => {
+  const sets = ["3", "3546343826724305832", "x", "7"].map((text, i) =>
+    set(`s${i}`, 0, 0, { "deployment.kubernetes.io/revision": text }),
+  );
+  assert.equal(newestRevision(sets), 3546343826724305832n);
 });
 
 test("the template hash ignores the order of fields and changes with the collision count", () => {
