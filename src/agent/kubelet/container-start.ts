@@ -1,4 +1,4 @@
-import type { Pod } from "../../api/generated/core-v1.ts";
+import type { Pod, Volume } from "../../api/generated/core-v1.ts";
 import type { ContainerFiles } from "./container-files.ts";
 import { firstBackoffMs } from "./crash-backoff.ts";
 import { ContainerConfigError, containerEnvironment, type EnvironmentSources } from "./environment.ts";
@@ -6,6 +6,7 @@ import { runHandler } from "./handler.ts";
 import { ImageError, type ReportEvent } from "./image-manager.ts";
 import { latestContainer, type ObservedPod } from "./observed-pod.ts";
 import type { Action } from "./plan.ts";
+import type { AnyContainer } from "./pod-facts.ts";
 import { describeSandbox, sandboxEnded } from "./pod-sandbox.ts";
 import { type PodVolumes, VolumeError } from "./pod-volumes.ts";
 import { containerConfig, verifyNonRoot } from "./runtime-config.ts";
@@ -75,6 +76,12 @@ export async function startContainer(pod: Pod, action: StartAction, settings: St
   return { type: "started" };
 }
 
+/** The volumes of a container that are the files of an image. */
+function imageVolumesOf(pod: Pod, container: AnyContainer): Volume[] {
+  const mounted = new Set((container.volumeMounts ?? []).map(({ name }) => name));
+  return (pod.spec!.volumes ?? []).filter((volume) => volume.image && mounted.has(volume.name));
+}
+
 async function createContainer(pod: Pod, action: StartAction, settings: StartSettings): Promise<string> {
   const { context, observed, volumes, files, podIps, sources, report, signal } = settings;
   const { container, attempt, sandboxId } = action;
@@ -82,9 +89,15 @@ async function createContainer(pod: Pod, action: StartAction, settings: StartSet
   const sandbox = describeSandbox(pod, observed.sandboxes[0]?.attempt ?? 0, dns, context.logRoot);
   const image = await context.images.ensure(pod, container, sandbox, report, signal);
   verifyNonRoot(pod, container, { uid: image.uid?.value, username: image.username });
+  const volumeImages = new Map<string, string>();
+  for (const volume of imageVolumesOf(pod, container)) {
+    const { reference, pullPolicy } = volume.image!;
+    const wanted = { image: reference ?? "", ...(pullPolicy ? { imagePullPolicy: pullPolicy } : {}) };
+    volumeImages.set(volume.name, (await context.images.ensure(pod, wanted, sandbox, report, signal)).id);
+  }
   const environment = await containerEnvironment(pod, container, sources);
   const mounts = [
-    ...(await volumes.mounts(pod, container, environment)),
+    ...(await volumes.mounts(pod, container, environment, volumeImages)),
     ...(await files.mounts(pod, container, attempt, { podIps, clusterDomain: dns.clusterDomain })),
   ];
   await files.prepareLog(pod, container);

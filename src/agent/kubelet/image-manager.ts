@@ -66,15 +66,15 @@ export class ImageManager {
     this.#clock = clock;
   }
 
-  /** The image of a container, pulled if its policy asks for it. Throws {@link ImageError}. */
+  /** The image of a container or a volume, pulled if its policy asks for it. Throws {@link ImageError}. */
   async ensure(
     pod: Pod,
-    container: AnyContainer,
+    wanted: Pick<AnyContainer, "image" | "imagePullPolicy">,
     sandbox: PodSandboxConfig,
     report: ReportEvent,
     signal: AbortSignal,
   ): Promise<Image> {
-    const name = container.image ?? "";
+    const name = wanted.image ?? "";
     const nowMs = this.#clock.now();
     let full: string;
     try {
@@ -84,7 +84,7 @@ export class ImageManager {
       report("Warning", "InspectFailed", message);
       throw new ImageError("InvalidImageName", message, nowMs + largestBackoffMs);
     }
-    const policy = container.imagePullPolicy ?? defaultPullPolicy(name);
+    const policy = wanted.imagePullPolicy ?? defaultPullPolicy(name);
     const present = await this.#cri.imageStatus(full);
     if (present && policy !== "Always") {
       report("Normal", "Pulled", `Container image "${name}" already present on machine`);

@@ -94,14 +94,30 @@ export class PodVolumes {
     return path;
   }
 
-  /** The mounts of a container. `environment` serves subPathExpr. */
-  async mounts(pod: Pod, container: AnyContainer, environment: ReadonlyMap<string, string>): Promise<Mount[]> {
+  /** The mounts of a container. `environment` serves subPathExpr; `images` has the ids of the images of volumes, by volume. */
+  async mounts(
+    pod: Pod,
+    container: AnyContainer,
+    environment: ReadonlyMap<string, string>,
+    images: ReadonlyMap<string, string>,
+  ): Promise<Mount[]> {
     const result: Mount[] = [];
     for (const [index, volumeMount] of (container.volumeMounts ?? []).entries()) {
       const { name, mountPath } = volumeMount;
       if (!pod.spec!.volumes?.some((volume) => volume.name === name))
         throw new VolumeError(`volume "${name}" is not defined in the pod`);
       const subPath = volumeMount.subPathExpr ? expand(volumeMount.subPathExpr, environment) : volumeMount.subPath;
+      const image = images.get(name);
+      if (image !== undefined) {
+        // The runtime mounts the image itself, read-only whatever the pod says.
+        result.push({
+          containerPath: mountPath,
+          readonly: true,
+          image: { image },
+          ...(subPath ? { imageSubPath: subPath } : {}),
+        });
+        continue;
+      }
       const target = join(this.#directory, "volume-subpaths", name, container.name, String(index));
       result.push({
         containerPath: mountPath.startsWith("/") ? mountPath : `/${mountPath}`,
@@ -161,6 +177,11 @@ export class PodVolumes {
     if (volume.hostPath) {
       await checkHostPath(volume.hostPath);
       this.#paths.set(volume.name, volume.hostPath.path);
+      return;
+    }
+    if (volume.image) {
+      // Nothing of it is on the node's file system.
+      this.#paths.set(volume.name, "");
       return;
     }
     if (volume.persistentVolumeClaim) return this.#claim(pod, volume.name, volume.persistentVolumeClaim, gid);

@@ -223,6 +223,32 @@ test("an ephemeral container starts beside those that run, sees its target, and 
   assert.equal(rig.status?.phase, "Running");
 });
 
+test("a volume that is an image is got by its own policy, and mounted by the runtime", async (t) => {
+  const asked: unknown[] = [];
+  const volumes = [{ name: "v", image: { reference: "files:1", pullPolicy: "Always" } }];
+  const mounted = container("main", { volumeMounts: [{ name: "v", mountPath: "/files", subPath: "etc" }] });
+  const rig = workerRig(t, pod({ volumes, containers: [mounted] }), {
+    images: {
+      ensure: async (_pod, { image, imagePullPolicy }) => {
+        asked.push([image, imagePullPolicy]);
+        return { id: `id of ${image}` } as Awaited<ReturnType<Rig["context"]["images"]["ensure"]>>;
+      },
+      forget: () => {},
+    },
+  });
+  await running(rig, "main 0");
+  assert.deepEqual(asked, [
+    ["busybox:1", undefined],
+    ["files:1", "Always"],
+  ]);
+  assert.deepEqual(rig.runtime.container("main").config.mounts?.[0], {
+    containerPath: "/files",
+    readonly: true,
+    image: { image: "id of files:1" },
+    imageSubPath: "etc",
+  });
+});
+
 test("a pod whose containers have ended for good keeps its place in the API, and nothing on the node", async (t) => {
   const rig = workerRig(t, pod({ restartPolicy: "Never" }));
   await running(rig, "main 0");
