@@ -5,9 +5,15 @@ export interface FanOutTarget {
   write(bytes: Buffer): void;
 }
 
-/** Above this many frames a second, rounds are held, so that one write carries several events. */
-const quickFramesPerSecond = 50_000;
-const holdMs = 25;
+/** Work of a round that is done in one turn of the loop. */
+const turnMs = 4;
+/** Targets written between two looks at the clock. */
+const stride = 16;
+/** A round that took less than this is followed by the next at once. */
+const quickMs = 2;
+/** Pauses between rounds, as a multiple of what the last one took, so that they leave the loop to others. */
+const holdFactor = 2;
+const holdMaxMs = 40;
 
 interface Joined {
   readonly frames: readonly Buffer[];
@@ -20,15 +26,17 @@ function sameFrames(a: readonly Buffer[], b: readonly Buffer[]): boolean {
 
 /**
  * Writes events to many watchers in rounds. Watchers that are due the same frames share one joined buffer; a round
- * follows at once while there is little to do, and is held for a moment when there is much.
+ * follows at once while it is little work, and is held for a moment when it is much, so that one write carries several
+ * events. A long round goes over several turns of the loop.
  */
 export class FanOut {
   readonly #clock: Clock;
   #due = new Map<FanOutTarget, Buffer[]>();
+  /** What is left of the round that goes on. */
+  #writing = new Map<FanOutTarget, Buffer[]>();
+  #joined = new Map<Buffer, Joined[]>();
   #scheduled = false;
-  #frames = 0;
-  #countedFromMs = 0;
-  #framesPerSecond = 0;
+  #tookMs = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -39,54 +47,63 @@ export class FanOut {
     const due = this.#due.get(target);
     if (due) due.push(...frames);
     else this.#due.set(target, [...frames]);
-    this.#frames += frames.length;
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    if (this.#framesPerSecond > quickFramesPerSecond) this.#clock.after(holdMs, () => this.#round());
-    else setImmediate(() => this.#round());
+    this.#schedule();
   }
 
   /** Sends what is due to one target now; before it is closed. */
   flush(target: FanOutTarget): void {
-    const frames = this.#due.get(target);
-    if (!frames) return;
-    this.#due.delete(target);
-    target.write(Buffer.concat(frames));
+    const frames = [...(this.#writing.get(target) ?? []), ...(this.#due.get(target) ?? [])];
+    this.forget(target);
+    if (frames.length > 0) target.write(Buffer.concat(frames));
   }
 
   /** Drops what is due to a target that is gone. */
   forget(target: FanOutTarget): void {
+    this.#writing.delete(target);
     this.#due.delete(target);
   }
 
-  #round(): void {
-    this.#scheduled = false;
-    const due = this.#due;
-    this.#due = new Map();
-    this.#measure();
-    const joined = new Map<Buffer, Joined[]>();
-    for (const [target, frames] of due) {
-      const first = frames[0]!;
-      if (frames.length === 1) {
-        target.write(first);
-        continue;
-      }
-      const candidates = joined.get(first) ?? [];
-      let found = candidates.find((candidate) => sameFrames(candidate.frames, frames));
-      if (!found) {
-        found = { frames, bytes: Buffer.concat(frames) };
-        joined.set(first, [...candidates, found]);
-      }
-      target.write(found.bytes);
-    }
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    const start = () => {
+      this.#writing = this.#due;
+      this.#due = new Map();
+      this.#joined = new Map();
+      this.#tookMs = 0;
+      this.#write();
+    };
+    if (this.#tookMs < quickMs) setImmediate(start);
+    else this.#clock.after(Math.min(holdMaxMs, this.#tookMs * holdFactor), start);
   }
 
-  #measure(): void {
-    const nowMs = this.#clock.now();
-    const elapsedMs = nowMs - this.#countedFromMs;
-    if (elapsedMs < 100) return;
-    this.#framesPerSecond = (this.#frames * 1000) / elapsedMs;
-    this.#frames = 0;
-    this.#countedFromMs = nowMs;
+  #write(): void {
+    const startedMs = this.#clock.now();
+    let count = 0;
+    for (const [target, frames] of this.#writing) {
+      this.#writing.delete(target);
+      target.write(this.#join(frames));
+      if (++count % stride === 0 && this.#clock.now() - startedMs >= turnMs) break;
+    }
+    this.#tookMs += this.#clock.now() - startedMs;
+    if (this.#writing.size > 0) {
+      setImmediate(() => this.#write());
+      return;
+    }
+    this.#joined.clear();
+    this.#scheduled = false;
+    if (this.#due.size > 0) this.#schedule();
+  }
+
+  #join(frames: readonly Buffer[]): Buffer {
+    const first = frames[0]!;
+    if (frames.length === 1) return first;
+    const candidates = this.#joined.get(first) ?? [];
+    let found = candidates.find((candidate) => sameFrames(candidate.frames, frames));
+    if (!found) {
+      found = { frames, bytes: Buffer.concat(frames) };
+      this.#joined.set(first, [...candidates, found]);
+    }
+    return found.bytes;
   }
 }

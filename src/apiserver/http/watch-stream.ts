@@ -20,6 +20,9 @@ import type { WatchSocket } from "./web-socket-watch.ts";
 /** A watcher that lets more than this pile up is too slow: it is cut off and starts again from where it is. */
 const maxBufferedBytes = 32 * 1024 * 1024;
 
+/** The frames of changes that many watchers share, by their form. */
+const encoded = new WeakMap<readonly WatchChange[], Map<string, readonly Buffer[]>>();
+
 /** Turns changes into the frames of one view. */
 export class WatchEncoder {
   readonly #facts: ResourceFacts;
@@ -27,6 +30,7 @@ export class WatchEncoder {
   readonly #key: string;
   /** Frames are protobuf, each with its length before it, instead of lines of JSON. */
   readonly binary: boolean;
+  readonly #isTable: boolean;
   #first = true;
 
   constructor(facts: ResourceFacts, view: () => View) {
@@ -36,20 +40,34 @@ export class WatchEncoder {
     this.binary = encoding.type === "protobuf";
     const form = encoding.as ? `${encoding.as}/${encoding.asVersion}/${includeObject}` : "object";
     this.#key = `${encoding.type}/${form}`;
+    this.#isTable = encoding.as === "Table";
   }
 
   get contentType(): string {
     return this.binary ? `${protobufType};stream=watch` : "application/json";
   }
 
-  changes(changes: readonly WatchChange[]): Buffer[] {
-    return changes.map(({ type, item, event }) => {
-      // Only the first table of a stream describes its columns.
-      const withColumns = this.#first;
-      this.#first = false;
-      const make = () => this.#frame(type, encodeItem(item, this.#view(), withColumns));
-      return event ? event.frame(`${type}/${this.#key}/${withColumns}`, make) : make();
-    });
+  changes(changes: readonly WatchChange[]): readonly Buffer[] {
+    // Only the first table of a stream describes its columns.
+    const withColumns = this.#first && this.#isTable;
+    this.#first = false;
+    if (withColumns) return changes.map((change, index) => this.#change(change, index === 0));
+    let byForm = encoded.get(changes);
+    if (!byForm) {
+      byForm = new Map();
+      encoded.set(changes, byForm);
+    }
+    let frames = byForm.get(this.#key);
+    if (!frames) {
+      frames = changes.map((change) => this.#change(change, false));
+      byForm.set(this.#key, frames);
+    }
+    return frames;
+  }
+
+  #change({ type, item, event }: WatchChange, withColumns: boolean): Buffer {
+    const make = () => this.#frame(type, encodeItem(item, this.#view(), withColumns));
+    return event ? event.frame(`${type}/${this.#key}/${withColumns}`, make) : make();
   }
 
   bookmark(revision: number, initial: boolean): Buffer {

@@ -6,6 +6,7 @@ import { CachedObject } from "./cached-object.ts";
 import { prefixOf } from "./codec.ts";
 import { OrderedMap, type Snapshot } from "./ordered-map.ts";
 import { keyRoot, type StoreFeed } from "./store-feed.ts";
+import { WatcherIndex, type WatchScope } from "./watcher-index.ts";
 
 /** A change as watchers see it. Encodings are made at first use and shared by all watchers. */
 export class CacheEvent {
@@ -48,6 +49,8 @@ export class CacheEvent {
 
 /** Takes events in order. Must not throw. */
 export interface CacheWatcher {
+  /** What it is about: other events may be kept from it. Absent: all. */
+  readonly scope?: WatchScope;
   onEvents(events: readonly CacheEvent[]): void;
   /** The resource is no longer served. */
   onClose(): void;
@@ -73,7 +76,7 @@ export class ResourceCache {
   readonly #feed: StoreFeed;
   readonly #clock: Clock;
   #items = new OrderedMap<CachedObject>();
-  readonly #watchers = new Set<CacheWatcher>();
+  readonly #watchers = new WatcherIndex();
   #window: CacheEvent[] = [];
   /** Every change after this revision is in the window. */
   #windowStart = 0;
@@ -267,7 +270,7 @@ export class ResourceCache {
     }
     this.#window.push(...changes);
     this.#trimWindow(nowMs);
-    if (changes.length > 0) for (const watcher of this.#watchers) watcher.onEvents(changes);
+    if (changes.length > 0) this.#watchers.dispatch(changes);
   }
   /** Drops what is too much or too old, many events at once, so that an idle cluster's leases do not pile up. */
   #trimWindow(nowMs: number): void {

@@ -14,6 +14,8 @@ export interface Selection {
   readonly fields: FieldSelector;
   /** No selector narrows it: every object of the namespace (or cluster) is in. */
   readonly all: boolean;
+  /** An object's value of a field that selectors of its kind may name. */
+  fieldValue(object: KubeObject, field: string): string | undefined;
   matches(object: KubeObject): boolean;
 }
 
@@ -37,21 +39,21 @@ export function makeSelection(
         : `${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`,
     );
   }
+  const fieldValue = (object: KubeObject, field: string): string | undefined =>
+    field === "metadata.name"
+      ? object.metadata.name
+      : field === "metadata.namespace"
+        ? object.metadata.namespace
+        : facts.selectableFields[field]!(object);
   const all = labels.empty && fields.empty;
   return {
-    namespace,
+    namespace: facts.namespaced ? namespace : undefined,
     labels,
     fields,
     all,
+    fieldValue,
     matches: (object) =>
       all ||
-      (labels.matches(object.metadata.labels ?? noLabels) &&
-        fields.matches((field) =>
-          field === "metadata.name"
-            ? object.metadata.name
-            : field === "metadata.namespace"
-              ? object.metadata.namespace
-              : facts.selectableFields[field]!(object),
-        )),
+      (labels.matches(object.metadata.labels ?? noLabels) && fields.matches((field) => fieldValue(object, field))),
   };
 }

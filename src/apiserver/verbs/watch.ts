@@ -45,6 +45,29 @@ export function changeFor(selection: Selection, prefix: string, event: CacheEven
   return before ? { type: "DELETED", item: event.left, event } : undefined;
 }
 
+/** What events come to under the same selectors, for as long as they are handed round. */
+const worked = new WeakMap<readonly CacheEvent[], Map<string, readonly WatchChange[]>>();
+
+/** The changes that events are to a selection: one array for all watchers of the same events with the same selectors. */
+function sharedChanges(
+  selection: Selection,
+  prefix: string,
+  selectors: string,
+  events: readonly CacheEvent[],
+): readonly WatchChange[] {
+  let bySelectors = worked.get(events);
+  if (!bySelectors) {
+    bySelectors = new Map();
+    worked.set(events, bySelectors);
+  }
+  let changes = bySelectors.get(selectors);
+  if (!changes) {
+    changes = events.flatMap((event) => changeFor(selection, prefix, event) ?? []);
+    bySelectors.set(selectors, changes);
+  }
+  return changes;
+}
+
 /**
  * Starts a watch. Throws a StatusError for parameters that cannot be understood; all else, a revision that is gone
  * included, reaches the sink. The returned function ends it.
@@ -66,14 +89,8 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   let early: WatchChange[] = [];
   let sentRevision = 0;
 
-  function changesOf(events: readonly CacheEvent[]): WatchChange[] {
-    const changes: WatchChange[] = [];
-    for (const event of events) {
-      const change = changeFor(selection, prefix, event);
-      if (change) changes.push(change);
-    }
-    return changes;
-  }
+  const selectors = `${prefix}\0${parameters.labelSelector ?? ""}\0${parameters.fieldSelector ?? ""}`;
+  const changesOf = (events: readonly CacheEvent[]) => sharedChanges(selection, prefix, selectors, events);
 
   function onEvents(events: readonly CacheEvent[]): void {
     const changes = changesOf(events);
@@ -88,6 +105,7 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   // What the cache does not remember comes from the store, up to the moment of the registration.
   const joinRevision = cache.remembers(startRevision) ? startRevision : cache.revision;
   const unregister = cache.watch(joinRevision, {
+    scope: { prefix, selection },
     onEvents,
     onClose: () => end(expired(`the resource ${facts.resource} is no longer served`)),
   });

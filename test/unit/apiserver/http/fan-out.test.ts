@@ -25,31 +25,65 @@ test("watchers that are due the same frames share one buffer, and a round is one
   assert.deepEqual(three.written.map(String), ["ac"]);
 });
 
-test("under load rounds are held, so that one write carries several events", async () => {
-  const clock = new FakeClock();
+/** A clock that goes on while work is done. */
+class BusyClock extends FakeClock {
+  workedMs = 0;
+
+  override now(): number {
+    return super.now() + this.workedMs;
+  }
+}
+
+/** A connection whose every write takes a while. */
+class SlowTarget extends Target {
+  readonly #clock: BusyClock;
+  readonly #takesMs: number;
+
+  constructor(clock: BusyClock, takesMs: number) {
+    super();
+    this.#clock = clock;
+    this.#takesMs = takesMs;
+  }
+
+  override write(bytes: Buffer): void {
+    super.write(bytes);
+    this.#clock.workedMs += this.#takesMs;
+  }
+}
+
+test("after a round that was much work the next one is held, so that one write carries several events", async () => {
+  const clock = new BusyClock();
   const fanOut = new FanOut(clock);
-  const target = new Target();
-  const frame = Buffer.from("x");
-  const burst = () => fanOut.send(target, new Array(60_000).fill(frame));
-  burst();
+  const target = new SlowTarget(clock, 10);
+  fanOut.send(target, [Buffer.from("a")]);
   await nextTurn();
-  burst();
+  assert.deepEqual(target.written.map(String), ["a"], "nothing is held before the work is known");
+  fanOut.send(target, [Buffer.from("b")]);
   await nextTurn();
-  await clock.advance(500);
-  burst();
+  fanOut.send(target, [Buffer.from("c")]);
+  await clock.advance(19);
+  assert.deepEqual(target.written.map(String), ["a"]);
+  await clock.advance(1);
+  assert.deepEqual(target.written.map(String), ["a", "bc"]);
+});
+
+test("a long round goes over several turns of the loop, and what is due meanwhile comes after it", async () => {
+  const clock = new BusyClock();
+  const fanOut = new FanOut(clock);
+  const targets = Array.from({ length: 64 }, () => new SlowTarget(clock, 1));
+  for (const target of targets) fanOut.send(target, [Buffer.from("a")]);
   await nextTurn();
-  const before = target.written.length;
-  assert.equal(before, 3, "nothing is held before the load is known");
-  fanOut.send(target, [frame]);
-  await nextTurn();
-  assert.equal(target.written.length, before);
-  await clock.advance(25);
-  assert.equal(target.written.length, before + 1);
-  assert.equal(
-    target.written.reduce((sum, bytes) => sum + bytes.length, 0),
-    180_001,
-    "nothing is lost",
-  );
+  const written = () => targets.filter((target) => target.written.length > 0).length;
+  assert.equal(written(), 16, "a turn ends when its time is over");
+  fanOut.send(targets[0]!, [Buffer.from("b")]);
+  fanOut.send(targets[63]!, [Buffer.from("b")]);
+  fanOut.flush(targets[63]!);
+  assert.deepEqual(targets[63]!.written.map(String), ["ab"], "a flush sends what both rounds owe");
+  for (let turn = 0; turn < 4; turn++) await nextTurn();
+  assert.equal(written(), 64);
+  await clock.advance(40);
+  assert.deepEqual(targets[0]!.written.map(String), ["a", "b"]);
+  assert.deepEqual(targets[63]!.written.map(String), ["ab"], "nothing is sent twice");
 });
 
 test("what is due is sent before a target is closed, and dropped when it is gone", async () => {
