@@ -9,6 +9,9 @@ import type { Logger } from "../machinery/log.ts";
 import type { KubeObject } from "../machinery/object.ts";
 import type { Store } from "../store/store.ts";
 import { admissionChain } from "./admission/chain.ts";
+import { Aggregator } from "./aggregation/aggregator.ts";
+import { type ExtensionAuthentication, keepAuthenticationConfig } from "./aggregation/authentication-config.ts";
+import type { ProxyClient } from "./aggregation/service-backend.ts";
 import { bootstrapTokenAuthenticator } from "./authentication/bootstrap-token.ts";
 import { impersonate } from "./authentication/impersonation.ts";
 import { serviceAccountAuthenticator, serviceAccountTokenAuthenticator } from "./authentication/service-account.ts";
@@ -22,7 +25,7 @@ import { startDefinitionController } from "./custom-resources/definition-control
 import { Handler, type SpecialHandlers } from "./handler.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { createInProcessClient } from "./in-process-client.ts";
-import { apiServiceCheck, startLocalApiServices } from "./local-api-services.ts";
+import { startLocalApiServices } from "./local-api-services.ts";
 import { createPlainRoutes } from "./plain-routes.ts";
 import type { Authenticator, Authorizer, NodeDialer, ServerContext, UserInfo } from "./request.ts";
 import { RequestMetrics } from "./request-metrics.ts";
@@ -52,6 +55,10 @@ export interface ApiServerOptions {
   };
   /** How this server shows itself to kubelets. */
   readonly kubeletClient: KubeletClient;
+  /** How this server shows itself to the servers behind APIServices; without it, it shows no certificate. */
+  readonly proxyClient?: ProxyClient;
+  /** What those servers are told of whom to trust; nothing is written without it. */
+  readonly extensionAuthentication?: ExtensionAuthentication;
   readonly serviceCidr: string;
   readonly nodePortRange: { readonly from: number; readonly to: number };
   readonly clusterDomain: string;
@@ -139,7 +146,6 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   };
   admission.push(
     definitionCheck,
-    apiServiceCheck,
     ...admissionChain({ context, rbac: authorization.rbac, resources, signal, ...options }),
   );
 
@@ -157,14 +163,31 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     logger,
     signal,
   });
+  const aggregator = new Aggregator({ context, proxyClient: options.proxyClient, signal });
   let ready = false;
-  const whenReady = Promise.all([authorization.ready(), system, definitions]).then(() => {
+  const whenReady = Promise.all([authorization.ready(), system, definitions, aggregator.ready()]).then(() => {
     ready = true;
   });
   // Nobody waits for these; they are what tools list.
   whenReady
-    .then(() => startLocalApiServices({ client: ownClient, resources, clock: ioClock, logger, signal }))
+    .then(() =>
+      startLocalApiServices({
+        client: ownClient,
+        resources,
+        informer: aggregator.apiServices,
+        clock: ioClock,
+        logger,
+        signal,
+      }),
+    )
     .catch((error) => signal.aborted || logger.warn({ err: error }, "Writing the APIServices failed"));
+  const { extensionAuthentication: info } = options;
+  if (info) {
+    whenReady.then(
+      () => keepAuthenticationConfig({ client: ownClient, info, clock: ioClock, logger, signal }),
+      () => {},
+    );
+  }
   whenReady.catch(
     (error) => signal.aborted || logger.error({ err: error }, "The API server could not write its own objects"),
   );
@@ -184,8 +207,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       return impersonate(user, request.headers, authorization.authorize);
     },
     authorize: authorization.authorize,
+    relayOf: (path) => aggregator.relayOf(path),
     plain: createPlainRoutes({
       resources,
+      aggregator,
       version: options.version,
       serverAddress: `${options.advertise.address}:${options.advertise.port}`,
       checks: () => ({

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import type { ResourceFacts } from "../api/resource.ts";
 import { apiVersionOf, type KubeObject } from "../machinery/object.ts";
 import { badRequest, methodNotSupported, notBuilt, StatusError } from "../machinery/status.ts";
+import type { Relay } from "./aggregation/aggregator.ts";
 import { forbiddenError } from "./authorization/forbidden-error.ts";
 import { managerOf, readWriteParameters } from "./call-options.ts";
 import { type Call, type Core, groupResource, toStatusError } from "./core.ts";
@@ -53,6 +54,8 @@ export interface HandlerOptions {
   /** Who a request is from, impersonation included. Throws 401, 403. */
   readonly authenticate: (request: Incoming) => Promise<UserInfo>;
   readonly authorize: Authorizer;
+  /** Who answers a path that another server serves; undefined for all other paths. */
+  readonly relayOf: (path: string) => Relay | undefined;
   /** Paths outside resources, after authorization; false: no such path. */
   readonly plain: (request: Incoming, response: Outgoing, url: URL, info: RequestInfo) => Promise<boolean>;
   /** Ends watches and streams when the server stops. */
@@ -81,7 +84,9 @@ export class Handler {
       info = parseRequestInfo(request.method ?? "GET", url);
       const user = await this.#options.authenticate(request);
       await this.#authorize(user, info);
-      if (info.isResource) await this.#resource(request, response, url, info, user);
+      const relay = this.#options.relayOf(info.path);
+      if (relay) await relay({ request, response, url, user });
+      else if (info.isResource) await this.#resource(request, response, url, info, user);
       else if (!(await this.#options.plain(request, response, url, info))) throw pathNotFound();
     } catch (error) {
       await this.#fail(request, response, error);
@@ -97,6 +102,8 @@ export class Handler {
       const info = parseRequestInfo(request.method ?? "GET", url);
       const user = await this.#options.authenticate(request);
       await this.#authorize(user, info);
+      const relay = this.#options.relayOf(info.path);
+      if (relay) return await relay({ request, url, user, upgrade: { socket, head } });
       const facts = info.isResource ? this.#options.resources.find(info.group, info.version, info.resource) : undefined;
       const stream =
         facts &&

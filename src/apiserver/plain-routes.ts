@@ -1,7 +1,8 @@
 /** What is served beside resources: discovery, OpenAPI, health, version, metrics, and the keys of service accounts. */
 import { createHash } from "node:crypto";
-import { aggregatedDiscovery, apiGroup, apiGroupList, apiResourceList, apiVersions } from "../api/discovery.ts";
+import { type APIGroup, aggregatedDiscovery, apiGroupList, apiResourceList, apiVersions } from "../api/discovery.ts";
 import { methodNotSupported, type StatusError } from "../machinery/status.ts";
+import type { Aggregator } from "./aggregation/aggregator.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { negotiate } from "./http/negotiate.ts";
 import { sendBytes, sendEncoded, sendObject } from "./http/reply.ts";
@@ -10,6 +11,8 @@ import type { ResourceTable } from "./resource-table.ts";
 
 export interface PlainRoutesOptions {
   readonly resources: ResourceTable;
+  /** What other servers serve. */
+  readonly aggregator: Aggregator;
   /** "v1.36.4+k3ts1". */
   readonly version: string;
   /** "host:port" as clients reach this server. */
@@ -28,14 +31,17 @@ type Route = (request: Incoming, response: Outgoing, parts: readonly string[], u
 export function createPlainRoutes(
   options: PlainRoutesOptions,
 ): (request: Incoming, response: Outgoing, url: URL, info: RequestInfo) => Promise<boolean> {
-  const { resources } = options;
-  /** Documents that are dear to make, good for one generation of the table. */
+  const { resources, aggregator } = options;
+  /** Documents that are dear to make, good for one generation of what is served. */
   const documents = new Map<string, Promise<{ json: string; etag: string }>>();
-  let generation = resources.generation;
+  /** Generations only rise. */
+  const generationNow = () => resources.generation + aggregator.generation;
+  let generation = generationNow();
 
   function document(key: string, make: () => object | Promise<object | undefined> | undefined) {
-    if (generation !== resources.generation) documents.clear();
-    generation = resources.generation;
+    const now = generationNow();
+    if (generation !== now) documents.clear();
+    generation = now;
     let made = documents.get(key);
     if (!made) {
       made = Promise.resolve(make()).then((value) => {
@@ -74,20 +80,22 @@ export function createPlainRoutes(
     if (parts.length === 1 && encoding.as) {
       const contentType = `application/json;g=apidiscovery.k8s.io;v=${encoding.asVersion};as=APIGroupDiscoveryList`;
       const made = document(`aggregated ${root} ${encoding.asVersion}`, () => {
-        const found = aggregatedDiscovery(resources.all(), `/${root}`);
+        const own = aggregatedDiscovery(resources.all(), `/${root}`);
+        const found = root === "api" ? own : aggregator.addAggregated(own);
         return { ...found, apiVersion: `apidiscovery.k8s.io/${encoding.asVersion}` };
       });
       return sendDocument(request, response, made, contentType);
     }
+    const groups = () => aggregator.addGroups(apiGroupList(resources.all()));
     const found =
       root === "api"
         ? parts.length === 1
           ? apiVersions(options.serverAddress)
           : apiResourceList(resources.all(), "", parts[1]!)
         : parts.length === 1
-          ? apiGroupList(resources.all())
+          ? groups()
           : parts.length === 2
-            ? apiGroup(resources.all(), parts[1]!)
+            ? groupOf(groups(), parts[1]!)
             : apiResourceList(resources.all(), parts[1]!, parts[2]!);
     if (!found) return false;
     await sendObject(request, response, 200, { type: encoding.type }, found);
@@ -99,21 +107,25 @@ export function createPlainRoutes(
       if (wantsProtobuf(request.headers.accept)) {
         const { encodeOpenApiV2, openApiProtobufType } = await import("./http/openapi-protobuf.ts");
         const { openApiV2 } = await import("../api/openapi/v2.ts");
-        const bytes = encodeOpenApiV2(await openApiV2(resources.all(), options.version));
+        const bytes = encodeOpenApiV2(await aggregator.addOpenApiV2(await openApiV2(resources.all(), options.version)));
         await sendBytes(request, response, 200, openApiProtobufType, bytes);
         return true;
       }
       negotiate(request.headers.accept, "plain");
+      // Of other servers' documents nobody tells when they change: they are asked each time, with their ETags.
+      if (aggregator.hasRemote) documents.delete("openapi v2");
       const made = document("openapi v2", async () => {
         const { openApiV2 } = await import("../api/openapi/v2.ts");
-        return openApiV2(resources.all(), options.version);
+        return aggregator.addOpenApiV2(await openApiV2(resources.all(), options.version));
       });
       return sendDocument(request, response, made, "application/json");
     }
     if (parts[1] !== "v3") return false;
     const { openApiV3, openApiV3Index } = await import("../api/openapi/v3.ts");
     if (parts.length === 2) {
-      const made = document("openapi v3", () => openApiV3Index(resources.all(), options.version));
+      const made = document("openapi v3", () =>
+        aggregator.addOpenApiV3Paths(openApiV3Index(resources.all(), options.version)),
+      );
       return sendDocument(request, response, made, "application/json");
     }
     negotiate(request.headers.accept, "plain");
@@ -227,6 +239,12 @@ export function createPlainRoutes(
     if (request.method !== "GET" && request.method !== "HEAD") throw onlyRead(path, request.method ?? "");
     return route(request, response, parts, url);
   };
+}
+
+/** The answer of GET /apis/<group>; undefined when nothing of the group is served. */
+function groupOf({ groups }: { readonly groups: readonly APIGroup[] }, name: string): APIGroup | undefined {
+  const found = groups.find((group) => group.name === name);
+  return found && { kind: "APIGroup", apiVersion: "v1", ...found };
 }
 
 function onlyRead(path: string, method: string): StatusError {

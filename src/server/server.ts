@@ -119,6 +119,12 @@ export async function startServer(
         cert: certificates.apiserver.certificate,
         key: certificates.apiserver.key,
       },
+      proxyClient: { cert: certificates.authProxy.certificate, key: certificates.authProxy.key },
+      extensionAuthentication: {
+        clientCa: certificates.clientCa.certificate,
+        requestHeaderCa: certificates.requestHeaderCa.certificate,
+        allowedNames: ["system:auth-proxy"],
+      },
       serviceCidr: options.serviceCidr,
       nodePortRange: options.nodePortRange,
       clusterDomain: options.clusterDomain,

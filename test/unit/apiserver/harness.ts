@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type ApiServer, createApiServer } from "../../../src/apiserver/api-server.ts";
+import { type ApiServer, type ApiServerOptions, createApiServer } from "../../../src/apiserver/api-server.ts";
 import { ioClock } from "../../../src/machinery/clock.ts";
 import { silentLogger } from "../../../src/machinery/log.ts";
 import { openSqliteStore } from "../../../src/store/sqlite/sqlite-store.ts";
@@ -49,7 +49,7 @@ export class ApiHarness {
     this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
-  static async start(): Promise<ApiHarness> {
+  static async start(options: Partial<ApiServerOptions> = {}): Promise<ApiHarness> {
     const folder = await mkdtemp(join(tmpdir(), "k3ts-api-"));
     const clock = new FakeClock();
     const store = await openSqliteStore({ path: join(folder, "state.db"), logger: silentLogger, clock });
@@ -79,6 +79,7 @@ export class ApiHarness {
         throw new Error("no node is connected");
       },
       version: "v1.36.4+k3ts1",
+      ...options,
     });
     await api.ready();
     const server = createServer((request, response) => api.handle(request, response));
