@@ -25,7 +25,7 @@ export interface AdmissionOptions {
   /** One range, or one a family separated by a comma, the default one first. */
   readonly serviceCidr: string;
   readonly nodePortRange: { readonly from: number; readonly to: number };
-  /** What is served, for webhooks that judge a resource in another version than it was asked for. */
+  /** What is served, for webhooks and policies that judge a resource in another version than it was asked for. */
   readonly resources?: ResourceTable;
   /** Ends what the plugins follow. */
   readonly signal?: AbortSignal;
@@ -41,6 +41,7 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
     if (!signal.aborted) logger.warn({ err: error }, "Writing the system's priority classes failed");
   });
   const equivalents = options.resources && equivalentsOf(options.resources);
+  const policy = policies({ context, resources: options.resources, equivalents, signal });
   const { mutating, validating } = webhooks({ context, equivalents, signal });
   return [
     namespaceLifecycle(client),
@@ -65,8 +66,10 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
       logger,
       signal,
     }),
-    policies(client),
+    policy.mutating,
     mutating,
+    policy.check,
+    policy.validating,
     validating,
     // The last one: it counts what all others let pass.
     resourceQuota(context),

@@ -1,43 +1,58 @@
 import {
-  type MutatingAdmissionPolicy,
   mutatingAdmissionPolicies,
   mutatingAdmissionPolicyBindings,
-  type ValidatingAdmissionPolicy,
   validatingAdmissionPolicies,
   validatingAdmissionPolicyBindings,
 } from "../../api/generated/admissionregistration-v1.ts";
-import type { Client } from "../../client/client.ts";
-import { notBuilt } from "../../machinery/status.ts";
-import type { AdmissionAttributes, AdmissionPlugin } from "../request.ts";
-import { isExempt, matches } from "./matching.ts";
+import { builtInResources } from "../../api/registry.ts";
+import type { AdmissionPlugin, ServerContext } from "../request.ts";
+import type { Equivalents } from "./equivalents.ts";
+import { mutatingPolicies } from "./policies/mutating.ts";
+import type { ServedResources } from "./policies/parameters.ts";
+import { policyCheck } from "./policies/policy-check.ts";
+import { PolicySource } from "./policies/policy-source.ts";
+import { validatingPolicies } from "./policies/validating.ts";
 
-/** The cache has every commit that was answered: asking the store adds nothing. */
-const cached = { resourceVersion: "0" };
+export interface PoliciesOptions {
+  readonly context: ServerContext;
+  /** Where kinds of parameters are looked up; absent: among the built-in ones. */
+  readonly resources?: ServedResources | undefined;
+  /** Absent: no resource has others. */
+  readonly equivalents?: Equivalents | undefined;
+  /** Ends what is followed. */
+  readonly signal: AbortSignal;
+}
 
-type Policy = ValidatingAdmissionPolicy | MutatingAdmissionPolicy;
-
-/** Policies are stored but not evaluated yet. A request that one of them would have to judge is refused, as with webhooks. */
-export function policies(client: Client): AdmissionPlugin {
-  const refuseIfJudged = async (attributes: AdmissionAttributes) => {
-    if (isExempt(attributes)) return;
-    const [validatingBindings, mutatingBindings] = await Promise.all([
-      client.list(validatingAdmissionPolicyBindings, cached),
-      client.list(mutatingAdmissionPolicyBindings, cached),
-    ]);
-    for (const [kind, type, bindings] of [
-      ["ValidatingAdmissionPolicy", validatingAdmissionPolicies, validatingBindings],
-      ["MutatingAdmissionPolicy", mutatingAdmissionPolicies, mutatingBindings],
-    ] as const) {
-      if (bindings.items.length === 0) continue;
-      const bound = new Set(bindings.items.map((binding) => binding.spec?.policyName));
-      const { items } = await client.list<Policy>(type, cached);
-      for (const { metadata, spec } of items) {
-        if (!bound.has(metadata.name ?? "") || spec?.failurePolicy === "Ignore") continue;
-        const { resourceRules: rules = [], ...selectors } = spec?.matchConstraints ?? {};
-        if (await matches(client, { rules, ...selectors }, attributes))
-          throw notBuilt(`Evaluating ${kind} ${JSON.stringify(metadata.name ?? "")}`);
-      }
-    }
+/** Admission by policies: those that change objects come before mutating webhooks, those that judge before validating ones. */
+export function policies({ context, resources, equivalents, signal }: PoliciesOptions): {
+  /** Of policies and bindings themselves. */
+  readonly check: AdmissionPlugin;
+  readonly mutating: AdmissionPlugin;
+  readonly validating: AdmissionPlugin;
+} {
+  const { client, authorize, clusterClock: clock, logger } = context;
+  const options = { client, authorize, resources: resources ?? { all: () => builtInResources }, equivalents };
+  const follow = { client, clock, logger, signal };
+  return {
+    check: policyCheck(options),
+    mutating: mutatingPolicies(
+      new PolicySource({
+        ...follow,
+        policies: mutatingAdmissionPolicies,
+        bindings: mutatingAdmissionPolicyBindings,
+        // The expression engine is loaded where there are policies.
+        compile: async (policy) => new (await import("./policies/mutations.ts")).Mutations(policy),
+      }),
+      options,
+    ),
+    validating: validatingPolicies(
+      new PolicySource({
+        ...follow,
+        policies: validatingAdmissionPolicies,
+        bindings: validatingAdmissionPolicyBindings,
+        compile: async (policy) => new (await import("./policies/validations.ts")).Validations(policy),
+      }),
+      options,
+    ),
   };
-  return { name: "AdmissionPolicies", validate: refuseIfJudged };
 }

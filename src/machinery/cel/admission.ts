@@ -180,17 +180,34 @@ function variableType(type: CelType): CelType {
   }
 }
 
-/** Compiles a policy's variables, each of which knows those before it, and gives the type of `variables`. */
+/** The type of `variables`, which grows with each that is compiled. */
+export interface VariablesType {
+  readonly type: CelType;
+  readonly fields: Map<string, types.ObjectField>;
+}
+
+export function emptyVariables(): VariablesType {
+  const fields = new Map<string, types.ObjectField>();
+  return { type: types.objectOf("kubernetes.variables", fields), fields };
+}
+
+/** Compiles a variable, which knows those before it; those after it know it then. */
+export function compileVariable(
+  { name, expression }: { readonly name: string; readonly expression: string },
+  scope: AdmissionScope,
+  variables: VariablesType,
+): NamedExpression {
+  const compiled = compileAdmission(expression, { ...scope, variables: variables.type });
+  variables.fields.set(name, { type: compiled.program ? variableType(compiled.program.type) : dyn, key: name });
+  return { name, source: expression, ...compiled };
+}
+
+/** Compiles all variables of a policy, and gives the type of `variables`. */
 export function compileVariables(
   variables: readonly { readonly name: string; readonly expression: string }[],
   scope: AdmissionScope,
 ): { readonly type: CelType; readonly expressions: readonly NamedExpression[] } {
-  const fields = new Map<string, types.ObjectField>();
-  const type = types.objectOf("kubernetes.variables", fields);
-  const expressions = variables.map(({ name, expression }) => {
-    const compiled = compileAdmission(expression, { ...scope, variables: type });
-    fields.set(name, { type: compiled.program ? variableType(compiled.program.type) : dyn, key: name });
-    return { name, source: expression, ...compiled };
-  });
-  return { type, expressions };
+  const known = emptyVariables();
+  const expressions = variables.map((variable) => compileVariable(variable, scope, known));
+  return { type: known.type, expressions };
 }
