@@ -1,3 +1,4 @@
+import type { KubeObject } from "../machinery/object.ts";
 import { ageColumn, formatSelector, integer, text } from "./columns.ts";
 import {
   type MatchResources,
@@ -13,6 +14,7 @@ import {
   validatingWebhookConfigurations,
 } from "./generated/admissionregistration-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateWebhooks, validateWebhooksUpdate } from "./validation/webhooks.ts";
 
 const categories = ["api-extensions"];
 
@@ -49,6 +51,20 @@ function paramRef(param: ParamRef | undefined): string {
   return param?.selector ? formatSelector(param.selector) : "<unset>";
 }
 
+/** The suffix belongs to configurations that a server reads from files. */
+const staticSuffix = ".static.k8s.io";
+
+const checks = {
+  validate: validateWebhooks,
+  validateUpdate: validateWebhooksUpdate,
+  warnings: ({ metadata }: KubeObject) =>
+    metadata.name?.endsWith(staticSuffix)
+      ? [
+          `metadata.name: names ending with ${JSON.stringify(staticSuffix)} are reserved for static manifest-based configurations and cannot be managed via the API`,
+        ]
+      : [],
+};
+
 const common = { generation: true, allowUnconditionalUpdate: false } as const;
 
 export const admissionregistrationV1: readonly KindEntry[] = [
@@ -64,6 +80,7 @@ export const admissionregistrationV1: readonly KindEntry[] = [
           webhook.reinvocationPolicy ??= "Never";
         }
       },
+      ...checks,
     },
   }),
   kind(validatingWebhookConfigurations, {
@@ -73,6 +90,7 @@ export const admissionregistrationV1: readonly KindEntry[] = [
       ...common,
       counted: ({ webhooks }) => webhooks,
       applyDefaults: ({ webhooks }) => webhooks?.forEach(defaultWebhook),
+      ...checks,
     },
   }),
   kind(validatingAdmissionPolicies, {

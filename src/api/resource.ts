@@ -53,6 +53,11 @@ export interface StorageFacts {
   /** Converts an object of this served version to and from the storage version; absent when they are the same. */
   readonly toStorage?: (object: KubeObject) => KubeObject;
   readonly fromStorage?: (object: KubeObject) => KubeObject;
+  /**
+   * Converts objects of any version to one ("group/version"), where that is not for this process to do; those that are in
+   * it already come back as they are. Absent: versions differ in what the two above say, or in their names only.
+   */
+  readonly convert?: (objects: readonly KubeObject[], apiVersion: string) => Promise<KubeObject[]>;
   /** Life time of each object after its last write, as for events. */
   readonly ttlSeconds?: number;
   /** Updates in this namespace wait for each other this long and are committed at once: many small ones at one moment. */

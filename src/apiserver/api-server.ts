@@ -39,6 +39,7 @@ import type { KubeletClient } from "./subresources/kubelet.ts";
 import { streamSubresources } from "./subresources/stream-subresources.ts";
 import { startSystemObjects } from "./system-objects.ts";
 import { rewrite } from "./verbs/rewrite.ts";
+import { WebhookCaller } from "./webhook-call/webhook-caller.ts";
 
 export interface ApiServerOptions {
   readonly store: Store;
@@ -159,6 +160,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     client: ownClient,
     resources,
     caches,
+    webhooks: new WebhookCaller(context, signal),
     clock: ioClock,
     logger,
     signal,

@@ -2,13 +2,17 @@
 import { dns1035Label, dns1123Subdomain, inRange } from "../../machinery/names.ts";
 import type { FieldError } from "../../machinery/status.ts";
 import type {
-  CustomResourceConversion,
   CustomResourceDefinition,
   CustomResourceDefinitionNames,
   CustomResourceDefinitionVersion,
 } from "../generated/apiextensions-v1.ts";
 import type { APIService } from "../generated/apiregistration-v1.ts";
 import { Errors } from "./errors.ts";
+import { checkClientConfig, checkReviewVersions } from "./webhook-client.ts";
+
+/** Error texts keep the paths of a release that had no `webhook` in between. */
+const conversionClient = "spec.conversion.webhookClientConfig";
+const conversionVersions = "spec.conversion.conversionReviewVersions";
 
 const approval = "api-approved.kubernetes.io";
 
@@ -29,7 +33,7 @@ export function validateDefinition({ metadata, spec }: CustomResourceDefinition)
   errors.oneOf("spec.scope", spec.scope, ["Cluster", "Namespaced"]);
   checkVersions(errors, spec.versions ?? []);
   checkNames(errors, "spec.names", spec.names);
-  checkConversion(errors, spec.conversion);
+  checkConversion(errors, spec);
   return errors.list;
 }
 
@@ -94,20 +98,31 @@ function checkNames(errors: Errors, path: string, names: CustomResourceDefinitio
   }
 }
 
-function checkConversion(errors: Errors, conversion: CustomResourceConversion | undefined): void {
+function checkConversion(
+  errors: Errors,
+  { conversion, preserveUnknownFields }: CustomResourceDefinition["spec"],
+): void {
   if (!conversion) return;
-  errors.oneOf("spec.conversion.strategy", conversion.strategy, ["None", "Webhook"]);
-  const webhook = conversion.webhook;
-  if (conversion.strategy === "Webhook") {
-    const { clientConfig } = webhook ?? {};
-    const path = "spec.conversion.webhookClientConfig";
-    if (clientConfig && (clientConfig.url === undefined) === (clientConfig.service === undefined)) {
-      errors.required(path, "exactly one of url or service is required");
-    }
-    if (!webhook?.conversionReviewVersions?.length) errors.required("spec.conversion.conversionReviewVersions");
-  } else if (webhook?.clientConfig) {
-    errors.forbidden("spec.conversion.webhookClientConfig", "should not be set when strategy is not set to Webhook");
+  const { strategy, webhook } = conversion;
+  if (strategy !== "None" && preserveUnknownFields) {
+    errors.invalid("spec.conversion.strategy", strategy, "must be None if spec.preserveUnknownFields is true");
   }
+  errors.oneOf("spec.conversion.strategy", strategy, ["None", "Webhook"]);
+  const { clientConfig, conversionReviewVersions: versions = [] } = webhook ?? {};
+  if (strategy !== "Webhook") {
+    const text = "should not be set when strategy is not set to Webhook";
+    if (clientConfig) errors.forbidden(conversionClient, text);
+    if (versions.length > 0) errors.forbidden(conversionVersions, text);
+    return;
+  }
+  if (!clientConfig) errors.required(conversionClient, "required when strategy is set to Webhook");
+  else checkClientConfig(errors, conversionClient, clientConfig);
+  checkReviewVersions(errors, conversionVersions, versions, { known: true, missing: "" });
+}
+
+function hasCertificates(base64: string): boolean {
+  const pem = Buffer.from(base64, "base64").toString("latin1");
+  return pem.trim() === "" || pem.includes("-----BEGIN CERTIFICATE-----");
 }
 
 /** What names the resource and its objects in the store stays. */
@@ -122,6 +137,14 @@ export function validateDefinitionUpdate(
   if (established) {
     errors.immutable("spec.scope", spec.scope, spec.scope === old.spec.scope);
     errors.immutable("spec.names.kind", spec.names.kind, spec.names.kind === old.spec.names.kind);
+  }
+  const caBundle = spec.conversion?.webhook?.clientConfig?.caBundle;
+  const oldBundle = old.spec.conversion?.webhook?.clientConfig?.caBundle;
+  // What could not be read before may stay, so that it does not stand in the way of other changes.
+  const tolerated = !established || (oldBundle && !hasCertificates(oldBundle));
+  if (caBundle && !hasCertificates(caBundle) && !tolerated) {
+    const text = "unable to load root certificates: unable to parse bytes as PEM block";
+    errors.invalid(`${conversionClient}.caBundle`, caBundle, text);
   }
   const names = new Set((spec.versions ?? []).map(({ name }) => name));
   for (const [index, version] of (status?.storedVersions ?? []).entries()) {

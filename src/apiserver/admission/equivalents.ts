@@ -30,6 +30,11 @@ export function equivalentsOf(resources: ResourceTable): Equivalents {
 export async function convertBetween(from: ResourceFacts, to: ResourceFacts, object: KubeObject): Promise<KubeObject> {
   const copy = cloneJson(object);
   if (from === to) return copy;
+  const { convert } = from.storage ?? {};
+  if (convert) {
+    const [converted] = await convert([copy], apiVersionOf(to));
+    return converted!;
+  }
   const stored = from.storage?.toStorage?.(copy) ?? copy;
   const { apiVersion: _apiVersion, kind: _kind, ...rest } = to.storage?.fromStorage?.(stored) ?? stored;
   return { apiVersion: apiVersionOf(to), kind: to.kind, ...rest };

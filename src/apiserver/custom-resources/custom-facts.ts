@@ -15,13 +15,17 @@ import { type JsonSchemaProps, schemaFromOpenApi } from "../../machinery/schema-
 import { hasRules, type RuleValidator, validateBySchema } from "../../machinery/schema-validation.ts";
 import type { FieldError } from "../../machinery/status.ts";
 import { objectMetaSchemaName } from "../verbs/decode.ts";
+import type { Convert } from "./conversion.ts";
 
 const verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"] as const;
 
-/** Facts of every served version. Throws for a definition whose paths or patterns cannot be read. */
-export async function customFacts(definition: CustomResourceDefinition): Promise<ResourceFacts[]> {
+/**
+ * Facts of every served version; `convert` where versions differ in more than their names. Throws for a definition whose
+ * paths or patterns cannot be read.
+ */
+export async function customFacts(definition: CustomResourceDefinition, convert?: Convert): Promise<ResourceFacts[]> {
   const versions = definition.spec.versions.filter(({ served }) => served);
-  return await Promise.all(versions.map((version) => factsOf(definition, version)));
+  return await Promise.all(versions.map((version) => factsOf(definition, version, convert)));
 }
 
 const schemaOf = ({ schema }: CustomResourceDefinitionVersion) =>
@@ -38,6 +42,7 @@ async function rulesOf(props: JsonSchemaProps | undefined): Promise<RuleValidato
 async function factsOf(
   { spec }: CustomResourceDefinition,
   version: CustomResourceDefinitionVersion,
+  convert: Convert | undefined,
 ): Promise<ResourceFacts> {
   const { names, group } = spec;
   const props = schemaOf(version);
@@ -76,6 +81,7 @@ async function factsOf(
       group,
       version: spec.versions.find(({ storage }) => storage)!.name,
       prefix: `${group}/${names.plural}`,
+      ...(convert ? { convert } : {}),
     },
     strategy: customStrategy(props, rules, hasStatus, version),
     selectableFields: selectableFieldsOf(version),

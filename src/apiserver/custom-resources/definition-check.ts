@@ -3,7 +3,7 @@ import type { CustomResourceDefinition } from "../../api/generated/apiextensions
 import { equalJson } from "../../machinery/apply/typed.ts";
 import { dns1035Label, dns1123Label, dns1123Subdomain } from "../../machinery/names.ts";
 import type { JsonSchemaProps } from "../../machinery/schema-from-openapi.ts";
-import { type FieldError, fieldError, invalid, notBuilt } from "../../machinery/status.ts";
+import { type FieldError, fieldError, invalid } from "../../machinery/status.ts";
 import type { AdmissionPlugin } from "../request.ts";
 
 function checkDefinition({ metadata, spec }: CustomResourceDefinition): FieldError[] {
@@ -60,7 +60,7 @@ async function checkDefinitionRules({ spec }: CustomResourceDefinition): Promise
   return schemas.flatMap((schema, i) => checkRules(schema, `spec.versions[${i}].schema.openAPIV3Schema`));
 }
 
-/** Refuses definitions that cannot be served: invalid ones with 422, those that need webhooks with 501. */
+/** Refuses definitions that cannot be served with 422. */
 export const definitionCheck: AdmissionPlugin = {
   name: "CustomResourceDefinitionCheck",
   async validate({ facts, operation, subresource, object }) {
@@ -69,7 +69,6 @@ export const definitionCheck: AdmissionPlugin = {
     const of = { group: facts.group, resource: facts.kind };
     const errors = checkDefinition(definition);
     if (errors.length > 0) throw invalid(of, definition.metadata.name ?? "", errors);
-    if (definition.spec.conversion?.strategy === "Webhook") throw notBuilt("conversion of custom resources by webhook");
     const wrong = await checkDefinitionRules(definition);
     if (wrong.length > 0) throw invalid(of, definition.metadata.name ?? "", wrong);
     try {

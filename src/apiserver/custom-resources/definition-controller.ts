@@ -13,6 +13,7 @@ import type { DeepReadonly } from "../../machinery/object.ts";
 import { StatusError } from "../../machinery/status.ts";
 import type { ResourceTable } from "../resource-table.ts";
 import type { CacheSet } from "../storage/cache-set.ts";
+import type { WebhookCaller } from "../webhook-call/webhook-caller.ts";
 
 /** Kubernetes' own: a definition goes only when its objects are gone. */
 const cleanupFinalizer = "customresourcecleanup.apiextensions.k8s.io";
@@ -32,11 +33,13 @@ export async function startDefinitionController(options: {
   readonly client: Client;
   readonly resources: ResourceTable;
   readonly caches: CacheSet;
+  /** Asks the webhooks that convert between versions. */
+  readonly webhooks: WebhookCaller;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const { client, resources, caches, clock, logger, signal } = options;
+  const { client, resources, caches, webhooks, clock, logger, signal } = options;
   const served = new Map<string, Served>();
   const pending = new Set<string>();
   let working = false;
@@ -78,7 +81,9 @@ export async function startDefinitionController(options: {
     if (old?.spec === spec) return;
     // Loaded at use: most clusters define nothing.
     const { customFacts } = await import("./custom-facts.ts");
-    const facts = await customFacts(definition as CustomResourceDefinition);
+    const { converterOf } = await import("./conversion.ts");
+    const convert = converterOf(definition as CustomResourceDefinition, webhooks);
+    const facts = await customFacts(definition as CustomResourceDefinition, convert);
     resources.replace(old?.facts ?? [], facts);
     served.set(name, { spec, facts });
     // Watchers of the old form start again with the new one.
@@ -154,7 +159,9 @@ export async function startDefinitionController(options: {
 
   async function remove(name: string, definition: DeepReadonly<CustomResourceDefinition>): Promise<void> {
     if (!definition.metadata.finalizers?.includes(cleanupFinalizer)) return;
-    const facts = served.get(name)?.facts[0];
+    const all = served.get(name)?.facts ?? [];
+    // Of the version that most of them are stored in, so that a webhook that has gone is not needed to take leave of them.
+    const facts = all.find(({ version, storage }) => version === storage?.version) ?? all[0];
     if (facts && !(await emptied(facts))) {
       clock.after(retryMs, () => enqueue(name));
       return;

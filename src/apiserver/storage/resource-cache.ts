@@ -2,8 +2,9 @@ import type { ResourceFacts } from "../../api/resource.ts";
 import type { Clock, Timer } from "../../machinery/clock.ts";
 import { expired, StatusError } from "../../machinery/status.ts";
 import { CompactedError, type Store, type StoreEvent } from "../../store/store.ts";
-import { CachedObject } from "./cached-object.ts";
+import type { CachedObject } from "./cached-object.ts";
 import { prefixOf } from "./codec.ts";
+import { decodeEntries } from "./decode-entries.ts";
 import { OrderedMap, type Snapshot } from "./ordered-map.ts";
 import { keyRoot, type StoreFeed } from "./store-feed.ts";
 import { WatcherIndex, type WatchScope } from "./watcher-index.ts";
@@ -52,8 +53,8 @@ export interface CacheWatcher {
   /** What it is about: other events may be kept from it. Absent: all. */
   readonly scope?: WatchScope;
   onEvents(events: readonly CacheEvent[]): void;
-  /** The resource is no longer served. */
-  onClose(): void;
+  /** The resource is no longer served, or, with an error, its objects cannot be read any more. */
+  onClose(error?: StatusError): void;
 }
 
 /** Events that are kept for watches that come back after a short while. */
@@ -85,6 +86,10 @@ export class ResourceCache {
   #filling: Promise<void> | undefined;
   #early: StoreEvent[] | undefined = [];
   #unlisten: (() => void) | undefined;
+  /** Changes that wait for their objects to be converted, in order; the first of them are under way. */
+  #queue: StoreEvent[] = [];
+  /** Ends with the conversion under way. */
+  #step: Promise<void> | undefined;
 
   constructor(facts: ResourceFacts, store: Store, feed: StoreFeed, clock: Clock) {
     this.facts = facts;
@@ -105,7 +110,8 @@ export class ResourceCache {
 
   /** The revision that this cache has seen everything of. */
   get revision(): number {
-    return this.#feed.revision;
+    const [waiting] = this.#queue;
+    return waiting ? waiting.revision - 1 : this.#feed.revision;
   }
 
   get size(): number {
@@ -136,14 +142,17 @@ export class ResourceCache {
   async barrier(): Promise<void> {
     await this.ready();
     await this.#feed.barrier();
+    if (this.#queue.length > 0) await this.#converted(this.#feed.revision);
   }
 
   /** Waits until the cache has reached a revision; throws the 504 that clients retry when it does not come. */
   async reached(revision: number): Promise<void> {
     await this.ready();
     this.#feed.assertAlive();
-    if (revision <= this.#feed.revision) return;
-    await Promise.race([this.#feed.reached(revision), this.#clock.sleep(freshnessTimeoutMs)]);
+    if (revision > this.#feed.revision) {
+      await Promise.race([this.#feed.reached(revision), this.#clock.sleep(freshnessTimeoutMs)]);
+    }
+    if (this.#queue.length > 0) await this.#converted(revision);
     if (revision <= this.#feed.revision) return;
     throw new StatusError(
       504,
@@ -166,8 +175,9 @@ export class ResourceCache {
     this.#feed.assertAlive();
     const missed = this.#window.filter((event) => event.revision > afterRevision);
     if (missed.length > 0) watcher.onEvents(missed);
-    this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+    const own = this.#queue.length > 0 ? after(afterRevision, watcher) : watcher;
+    this.#watchers.add(own);
+    return () => this.#watchers.delete(own);
   }
 
   /**
@@ -179,7 +189,7 @@ export class ResourceCache {
     try {
       for await (const page of this.#store.history(this.keyPrefix(undefined), afterRevision)) {
         const wanted = page.filter(({ revision }) => revision <= upToRevision);
-        if (wanted.length > 0) yield wanted.map((event) => this.#pastEvent(event, nowMs));
+        if (wanted.length > 0) yield await this.#pastEvents(wanted, nowMs);
         if (wanted.length < page.length) return;
       }
     } catch (error) {
@@ -188,10 +198,15 @@ export class ResourceCache {
     }
   }
 
-  #pastEvent(event: StoreEvent, nowMs: number): CacheEvent {
-    const previous = event.previous && CachedObject.fromEntry(this.facts, event.previous);
-    if (event.entry) return new CacheEvent(CachedObject.fromEntry(this.facts, event.entry), previous, false, nowMs);
-    return new CacheEvent(previous!.at(event.revision), previous, true, nowMs);
+  async #pastEvents(events: readonly StoreEvent[], nowMs: number): Promise<CacheEvent[]> {
+    const entries = events.flatMap(({ previous, entry }) => [previous, entry].filter((one) => one !== undefined));
+    const items = (await decodeEntries(this.facts, entries)).values();
+    const next = () => items.next().value as CachedObject;
+    return events.map((event) => {
+      const previous = event.previous && next();
+      if (event.entry) return new CacheEvent(next(), previous, false, nowMs);
+      return new CacheEvent(previous!.at(event.revision), previous, true, nowMs);
+    });
   }
 
   get watcherCount(): number {
@@ -217,8 +232,14 @@ export class ResourceCache {
   /** Forgets everything and ends all watches. */
   close(): void {
     this.#unlisten?.();
+    this.#unlisten = undefined;
+    this.#queue = [];
     this.#snapshotTimer?.cancel();
-    for (const watcher of [...this.#watchers]) watcher.onClose();
+    this.#endWatches(undefined);
+  }
+
+  #endWatches(error: StatusError | undefined): void {
+    for (const watcher of [...this.#watchers]) watcher.onClose(error);
     this.#watchers.clear();
   }
 
@@ -228,7 +249,7 @@ export class ResourceCache {
     this.#early = [];
     this.#unlisten = this.#feed.listen(prefixOf(this.facts), (events) => {
       if (this.#early) this.#early.push(...events);
-      else this.#apply(events);
+      else this.#take(events);
     });
     const prefix = this.keyPrefix(undefined);
     let after: string | undefined;
@@ -240,27 +261,87 @@ export class ResourceCache {
         ...(revision === undefined ? {} : { revision }),
       });
       revision = page.revision;
-      for (const entry of page.entries) {
-        // A copy, because the entry's bytes are a view of a whole page.
-        const own = { ...entry, value: Buffer.from(entry.value) };
-        this.#items.set(CachedObject.fromEntry(this.facts, own));
-      }
+      // A copy, because the entry's bytes are a view of a whole page.
+      const own = page.entries.map((entry) => ({ ...entry, value: Buffer.from(entry.value) }));
+      const items = decodeEntries(this.facts, own);
+      for (const item of "then" in items ? await items : items) this.#items.set(item);
       if (!page.more) break;
       after = page.entries.at(-1)!.key;
     }
     this.#windowStart = revision;
     const early = this.#early.filter((event) => event.revision > revision);
     this.#early = undefined;
-    if (early.length > 0) this.#apply(early);
+    if (early.length > 0) this.#take(early);
   }
 
-  #apply(events: readonly StoreEvent[]): void {
+  /** Takes changes in: at once where nothing has to be asked, otherwise one conversion after the other. */
+  #take(events: readonly StoreEvent[]): void {
+    const waits = this.#queue.length > 0;
+    const items = waits ? undefined : this.#decode(events);
+    if (items && !("then" in items)) {
+      this.#apply(events, items);
+      return;
+    }
+    this.#queue.push(...events);
+    if (items) this.#follow(items, events.length);
+  }
+
+  #decode(events: readonly StoreEvent[]) {
+    return decodeEntries(
+      this.facts,
+      events.flatMap(({ entry }) => (entry ? [entry] : [])),
+    );
+  }
+
+  #follow(items: Promise<readonly CachedObject[]>, count: number): void {
+    this.#step = this.#convert(items, count);
+    // Whoever waits for it hears of a failure; nobody may wait.
+    this.#step.catch(() => {});
+  }
+
+  /** Takes in what is being converted, the first of the queue, and goes on with what came meanwhile. */
+  async #convert(converting: Promise<readonly CachedObject[]>, count: number): Promise<void> {
+    const current = this.#unlisten;
+    try {
+      const items = await converting;
+      // It was closed, or begun anew.
+      if (this.#unlisten !== current) return;
+      this.#apply(this.#queue.splice(0, count), items);
+    } catch (error) {
+      if (this.#unlisten === current) this.#startOver(error as StatusError);
+      throw error;
+    }
+    const events = [...this.#queue];
+    if (events.length === 0) return;
+    const next = this.#decode(events);
+    if ("then" in next) this.#follow(next, events.length);
+    else this.#apply(this.#queue.splice(0), next);
+  }
+
+  /** Waits until all changes up to a revision are converted. Rejects when they cannot be. */
+  async #converted(revision: number): Promise<void> {
+    while (this.#queue.length > 0 && this.#queue[0]!.revision <= revision) await this.#step;
+  }
+
+  /** Without a change that it cannot read this cache knows nothing for sure: it is filled anew when it is next read. */
+  #startOver(error: StatusError): void {
+    this.#unlisten?.();
+    this.#unlisten = undefined;
+    this.#filling = undefined;
+    this.#queue = [];
+    this.#window = [];
+    this.#snapshots.clear();
+    this.#endWatches(error);
+  }
+
+  #apply(events: readonly StoreEvent[], items: readonly CachedObject[]): void {
+    const decoded = items.values();
     const nowMs = this.#clock.now();
     const changes: CacheEvent[] = [];
     for (const event of events) {
       const previous = this.#items.get(event.key);
       if (event.type === "put") {
-        const item = CachedObject.fromEntry(this.facts, event.entry!);
+        const item = decoded.next().value as CachedObject;
         this.#items.set(item);
         changes.push(new CacheEvent(item, previous, false, nowMs));
       } else if (previous) {
@@ -280,4 +361,16 @@ export class ResourceCache {
     this.#windowStart = this.#window[dropped - 1]!.revision;
     this.#window = this.#window.slice(dropped);
   }
+}
+
+/** A watcher that hears only of what happened after a revision that its cache has still to come to. */
+function after(revision: number, watcher: CacheWatcher): CacheWatcher {
+  return {
+    ...(watcher.scope ? { scope: watcher.scope } : {}),
+    onEvents: (events) => {
+      const later = events.filter((event) => event.revision > revision);
+      if (later.length > 0) watcher.onEvents(later);
+    },
+    onClose: (error) => watcher.onClose(error),
+  };
 }

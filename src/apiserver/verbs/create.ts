@@ -85,7 +85,7 @@ async function createOnce(
   await validateAdmission(core, call, { ...attributes, object, name: call.name });
 
   const key = keyFor(facts, metadata.namespace, call.name);
-  const bytes = encodeForStore(facts, object);
+  const bytes = await encodeForStore(facts, object);
   if (call.dryRun) {
     const cache = core.caches.of(facts);
     await cache.barrier();

@@ -3,8 +3,9 @@ import { cloneJson } from "../../machinery/json.ts";
 import type { KubeObject } from "../../machinery/object.ts";
 import { badRequest, fieldError, invalid, notFound } from "../../machinery/status.ts";
 import { type Call, type Core, groupResource } from "../core.ts";
-import { CachedObject } from "../storage/cached-object.ts";
+import type { CachedObject } from "../storage/cached-object.ts";
 import { keyFor } from "../storage/codec.ts";
+import { decodeEntry } from "../storage/decode-entries.ts";
 import { admissionAttributes, admit, validateAdmission } from "./admit.ts";
 import { isFinished } from "./update.ts";
 import { checkPreconditions, encodeForStore, lostRace, unwritten, written } from "./write.ts";
@@ -71,17 +72,17 @@ export async function deleteObject(core: Core, call: Call, parameters: DeletePar
       if (call.dryRun) return { item: current, removed: true };
       const result = await core.store.delete(key, current.revision);
       if (result.ok) return { item: unwritten(facts, key, next, result.revision).at(result.revision), removed: true };
-      current = result.current && CachedObject.fromEntry(facts, result.current);
+      current = result.current && (await decodeEntry(facts, result.current));
       continue;
     }
     if (call.dryRun) return { item: unwritten(facts, key, next, current.revision), removed: false };
-    const value = encodeForStore(facts, next);
+    const value = await encodeForStore(facts, next);
     const result = await core.store.update(key, value, current.revision);
     if (result.ok) {
       const entry = { key, value, createRevision: result.revision, modRevision: result.revision };
-      return { item: written(core, facts, entry), removed: false };
+      return { item: await written(core, facts, entry), removed: false };
     }
-    current = result.current && CachedObject.fromEntry(facts, result.current);
+    current = result.current && (await decodeEntry(facts, result.current));
   }
   throw lostRace(call);
 }

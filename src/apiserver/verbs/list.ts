@@ -1,8 +1,9 @@
 import { badRequest, type FieldError, fieldError, invalid } from "../../machinery/status.ts";
 import { CompactedError, FutureRevisionError } from "../../store/store.ts";
 import { type Call, type Core, expiredContinue } from "../core.ts";
-import { CachedObject } from "../storage/cached-object.ts";
+import type { CachedObject } from "../storage/cached-object.ts";
 import { decodeContinue, encodeContinue } from "../storage/continue-token.ts";
+import { decodeEntries } from "../storage/decode-entries.ts";
 import type { Snapshot } from "../storage/ordered-map.ts";
 import type { ResourceCache } from "../storage/resource-cache.ts";
 import { makeSelection, type Selection } from "../storage/selection.ts";
@@ -152,8 +153,7 @@ async function pageAt(
         revision,
         ...(from === undefined ? {} : { after: from }),
       });
-      for (const entry of read.entries) {
-        const item = CachedObject.fromEntry(cache.facts, entry);
+      for (const item of await decodeEntries(cache.facts, read.entries)) {
         if (!selection.matches(item.object)) continue;
         if (items.length === limit) {
           const last = items.at(-1)!.key.slice(prefix.length);

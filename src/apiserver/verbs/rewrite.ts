@@ -4,8 +4,9 @@ import { cloneJson } from "../../machinery/json.ts";
 import type { KubeObject } from "../../machinery/object.ts";
 import { conflict, notFound, optimisticLockMessage } from "../../machinery/status.ts";
 import { type Core, groupResource } from "../core.ts";
-import { CachedObject } from "../storage/cached-object.ts";
+import type { CachedObject } from "../storage/cached-object.ts";
 import { keyFor } from "../storage/codec.ts";
+import { decodeEntry } from "../storage/decode-entries.ts";
 import { sameObject } from "./update.ts";
 import { encodeForStore, unwritten, written } from "./write.ts";
 
@@ -29,7 +30,7 @@ export async function rewrite(
     const next = facts.custom ? copy : (canonicalize(facts.schema, copy) as KubeObject);
     if (sameObject(next, current.object)) return current;
     if (target.dryRun) return unwritten(facts, key, next, current.revision);
-    const value = encodeForStore(facts, next);
+    const value = await encodeForStore(facts, next);
     const ttlSeconds = facts.storage?.ttlSeconds;
     const options = ttlSeconds === undefined ? {} : { ttlSeconds };
     const result = await core.store.update(key, value, current.revision, options);
@@ -37,7 +38,7 @@ export async function rewrite(
       const createRevision = result.previous?.createRevision ?? result.revision;
       return written(core, facts, { key, value, createRevision, modRevision: result.revision });
     }
-    current = result.current && CachedObject.fromEntry(facts, result.current);
+    current = result.current && (await decodeEntry(facts, result.current));
   }
   throw conflict(groupResource(facts), target.name, optimisticLockMessage);
 }

@@ -12,8 +12,9 @@ import {
 } from "../../machinery/status.ts";
 import type { Entry } from "../../store/store.ts";
 import { type Call, type Core, groupResource } from "../core.ts";
-import { CachedObject } from "../storage/cached-object.ts";
+import type { CachedObject } from "../storage/cached-object.ts";
 import { keyFor } from "../storage/codec.ts";
+import { decodeEntry } from "../storage/decode-entries.ts";
 import { admissionAttributes, admit, release, validateAdmission } from "./admit.ts";
 import { create, settleNamespace } from "./create.ts";
 import { keepSystemFields, validateObjectMeta, validateObjectMetaUpdate } from "./object-meta.ts";
@@ -56,7 +57,7 @@ export async function guaranteedUpdate(
     const proposal = await propose(current);
     const outcome = await tryUpdate(core, call, current, proposal);
     if (!("lost" in outcome)) return outcome.item;
-    current = outcome.lost && CachedObject.fromEntry(facts, outcome.lost);
+    current = outcome.lost && (await decodeEntry(facts, outcome.lost));
   }
   throw lostRace(call);
 }
@@ -106,7 +107,7 @@ async function tryUpdate(
       done = true;
       return { item: unwritten(facts, current.key, next, result.revision).at(result.revision) };
     }
-    const value = encodeForStore(facts, next);
+    const value = await encodeForStore(facts, next);
     const { ttlSeconds, gather } = facts.storage ?? {};
     if (gather && gather.namespace === call.namespace) await core.gathering.wait(gather.namespace, gather.windowMs);
     const result = await core.store.update(
@@ -118,7 +119,8 @@ async function tryUpdate(
     if (!result.ok) return { lost: result.current };
     done = true;
     const createRevision = result.previous?.createRevision ?? result.revision;
-    return { item: written(core, facts, { key: current.key, value, createRevision, modRevision: result.revision }) };
+    const entry = { key: current.key, value, createRevision, modRevision: result.revision };
+    return { item: await written(core, facts, entry) };
   } finally {
     if (!done) release(core, call, attributes);
   }

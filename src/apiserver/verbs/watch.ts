@@ -107,7 +107,7 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   const unregister = cache.watch(joinRevision, {
     scope: { prefix, selection },
     onEvents,
-    onClose: () => end(expired(`the resource ${facts.resource} is no longer served`)),
+    onClose: (error) => end(error ?? expired(`the resource ${facts.resource} is no longer served`)),
   });
   const timers = new Set<{ cancel(): void }>();
 

@@ -7,14 +7,14 @@ import { conflict, type FieldError, invalid, optimisticLockMessage, StatusError 
 import type { Entry } from "../../store/store.ts";
 import { type Call, type Core, groupKind, groupResource } from "../core.ts";
 import { CachedObject } from "../storage/cached-object.ts";
-import { toStored } from "../storage/codec.ts";
+import { decodeEntry, encodeEntry } from "../storage/decode-entries.ts";
 
 /** etcd's default limit for one request; objects beyond it are refused whatever the store could take. */
 const objectMaxBytes = 1.5 * 1024 * 1024;
 
-/** Bytes for the store. Throws 413 with etcd's text for an object that is too large. */
-export function encodeForStore(facts: ResourceFacts, object: KubeObject): Buffer {
-  const bytes = toStored(facts, object);
+/** Bytes for the store. Throws 413 with etcd's text for an object that is too large, 500 for one that cannot be converted. */
+export async function encodeForStore(facts: ResourceFacts, object: KubeObject): Promise<Buffer> {
+  const bytes = await encodeEntry(facts, object);
   if (bytes.length > objectMaxBytes) {
     throw new StatusError(413, "RequestEntityTooLarge", "etcdserver: request is too large");
   }
@@ -22,9 +22,12 @@ export function encodeForStore(facts: ResourceFacts, object: KubeObject): Buffer
 }
 
 /** What a write answers: the cache's own object where it has it, so that nothing is encoded twice. */
-export function written(core: Core, facts: ResourceFacts, entry: Entry): CachedObject {
-  const cached = core.caches.of(facts).get(entry.key);
-  return cached?.revision === entry.modRevision ? cached : CachedObject.fromEntry(facts, entry);
+export async function written(core: Core, facts: ResourceFacts, entry: Entry): Promise<CachedObject> {
+  const cache = core.caches.of(facts);
+  // Where objects are converted, the cache does that once for all.
+  if (facts.storage?.convert) await cache.barrier();
+  const cached = cache.get(entry.key);
+  return cached?.revision === entry.modRevision ? cached : decodeEntry(facts, entry);
 }
 
 /** The answer of a dry run, which has no revision of its own. */

@@ -168,7 +168,12 @@ describe("custom resources", () => {
     const conversion = { strategy: "Webhook", webhook: { conversionReviewVersions: ["v1"] } };
     const names = { plural: "gadgets", kind: "Gadget" };
     const webhook = { ...definition, metadata: { name: "gadgets.example.com" }, spec: { ...spec, names, conversion } };
-    assert.equal((await api.post(definitions, webhook)).code, 501);
+    const placeless = await api.post(definitions, webhook);
+    assert.equal(placeless.code, 422);
+    assert.match(
+      placeless.body.message,
+      /spec\.conversion\.webhookClientConfig: Required value: required when strategy is set to Webhook/,
+    );
   });
 
   test("are held to the CEL rules of their definition, which must be good ones", async () => {
