@@ -7,6 +7,7 @@ import { type ControllerFactory, watch } from "./controller.ts";
 import { type CronJobView, type DueTimes, dueTimes, jobName, jobOf, scheduleOf, surplusJobs } from "./cron-job-plan.ts";
 import { isTimeZone } from "./cron-schedule.ts";
 import { isFinished, type JobView, jobCondition } from "./job-facts.ts";
+import { found } from "./shared/found.ts";
 import { controlledBy, controllerReference, indexByOwner, mutable, ownerOf, type View } from "./shared/owned.ts";
 import { isNamespaceTerminating } from "./shared/pod-control.ts";
 
@@ -172,13 +173,4 @@ export const cronJobController: ControllerFactory = {
 
 function withoutJob(status: CronJobStatus, uid: string | undefined) {
   return (status.active ?? []).filter((one) => one.uid !== uid);
-}
-
-async function found<T>(getting: Promise<T>): Promise<T | undefined> {
-  try {
-    return await getting;
-  } catch (error) {
-    if (error instanceof StatusError && error.code === 404) return undefined;
-    throw error;
-  }
 }

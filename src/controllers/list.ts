@@ -7,11 +7,13 @@ import { disruptionController } from "./disruption.ts";
 import { endpointSliceController } from "./endpoint-slice.ts";
 import { endpointSliceMirroringController } from "./endpoint-slice-mirroring.ts";
 import { endpointsController } from "./endpoints.ts";
+import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
 import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
+import { persistentVolumeBinder } from "./persistent-volume-binder.ts";
 import { podGarbageCollector } from "./pod-gc.ts";
 import { replicaSetController } from "./replica-set.ts";
 import { replicationController } from "./replication-controller.ts";
@@ -21,6 +23,7 @@ import { serviceAccountController } from "./service-account.ts";
 import { statefulSetController } from "./stateful-set.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
+import { claimProtectionController, volumeProtectionController } from "./volume-protection.ts";
 
 /** Every controller. First what the first pod waits for. */
 export const controllerFactories: readonly ControllerFactory[] = [
@@ -42,6 +45,10 @@ export const controllerFactories: readonly ControllerFactory[] = [
   ttlAfterFinishedController,
   replicationController,
   disruptionController,
+  persistentVolumeBinder,
+  claimProtectionController,
+  volumeProtectionController,
+  ephemeralVolumeController,
   resourceQuotaController,
   namespaceController,
   podGarbageCollector,

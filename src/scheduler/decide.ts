@@ -33,6 +33,11 @@ export function decide(
     };
   }
   const runs = start(pod, plugins, snapshot);
+  const refused = runs.find(({ run }) => run.reject !== undefined);
+  if (refused) {
+    const message = `0/${snapshot.nodes.length} nodes are available: ${refused.run.reject}.`;
+    return { node: undefined, message, rejectedBy: new Set([refused.plugin]), resolvable: [] };
+  }
   const fitting: NodeState[] = [];
   const resolvable: NodeState[] = [];
   const reasons = new Map<string, number>();

@@ -29,10 +29,13 @@ export type ClusterChange =
   | "pod-deleted"
   | "pod-added"
   | "pod-updated"
+  | "volumes"
   | "namespace";
 
 /** A pod's way through a plugin: made once a cycle, with what can be computed once for all nodes. */
 export interface PluginRun {
+  /** Why the pod fits on no node at all now, without looking at any. */
+  readonly reject?: string;
   /** All reasons why the pod does not fit on this node; none when it does. */
   filter?(node: NodeState): readonly Rejection[];
   /** How well it fits; any number, brought to 0..100 by `normalize`, default as it is. */

@@ -1,5 +1,15 @@
 import { randomInt } from "node:crypto";
-import { type Binding, type Node, namespaces, nodes, type Pod, pods } from "../api/generated/core-v1.ts";
+import {
+  type Binding,
+  type Node,
+  namespaces,
+  nodes,
+  type Pod,
+  persistentVolumeClaims,
+  persistentVolumes,
+  pods,
+} from "../api/generated/core-v1.ts";
+import { storageClasses } from "../api/generated/storage-v1.ts";
 import type { Client } from "../client/client.ts";
 import { EventRecorder } from "../client/events.ts";
 import { createInformer } from "../client/informer.ts";
@@ -11,10 +21,13 @@ import { StatusError } from "../machinery/status.ts";
 import { Cache, isFinished } from "./cache.ts";
 import { type Decision, decide } from "./decide.ts";
 import type { ClusterChange, Plugin } from "./framework.ts";
+import type { NodeState } from "./node-state.ts";
 import type { PendingPod } from "./pending-pod.ts";
 import { defaultPlugins } from "./plugins/list.ts";
+import type { VolumeLookups } from "./plugins/volume-binding.ts";
 import { findPreemption } from "./preemption.ts";
 import { SchedulingQueue } from "./queue.ts";
+import { VolumeBinder } from "./volume-binder.ts";
 
 export interface SchedulerOptions {
   /** As system:kube-scheduler. */
@@ -47,6 +60,7 @@ class DefaultScheduler {
   readonly #queue: SchedulingQueue;
   readonly #plugins: readonly Plugin[];
   readonly #events: EventRecorder;
+  readonly #volumes: VolumeBinder;
   readonly #stopping = new AbortController();
   /** Bindings on their way: the loop does not wait for them. */
   readonly #binding = new Set<Promise<void>>();
@@ -62,7 +76,24 @@ class DefaultScheduler {
     const podInformer = createInformer<Pod>(client, pods, { clock, logger });
     const nodeInformer = createInformer<Node>(client, nodes, { clock, logger });
     const namespaceInformer = createInformer(client, namespaces, { clock, logger });
-    this.#plugins = defaultPlugins((name) => namespaceInformer.get(name)?.metadata.labels ?? {});
+    const claimInformer = createInformer(client, persistentVolumeClaims, { clock, logger });
+    const volumeInformer = createInformer(client, persistentVolumes, { clock, logger });
+    const classInformer = createInformer(client, storageClasses, { clock, logger });
+    const volumes: VolumeLookups = {
+      claim: (key) => claimInformer.get(key),
+      volume: (name) => volumeInformer.get(name),
+      volumes: () => volumeInformer.list(),
+      storageClass: (name) => classInformer.get(name),
+    };
+    this.#volumes = new VolumeBinder({ client, clock, lookups: volumes, signal });
+    for (const informer of [claimInformer, volumeInformer, classInformer]) {
+      const changed = () => {
+        this.#queue.changed("volumes");
+        this.#volumes.changed();
+      };
+      informer.on({ add: changed, update: changed, delete: changed });
+    }
+    this.#plugins = defaultPlugins((name) => namespaceInformer.get(name)?.metadata.labels ?? {}, volumes);
 
     nodeInformer.on({
       add: (node) => {
@@ -86,7 +117,7 @@ class DefaultScheduler {
     });
     namespaceInformer.on({ update: () => this.#queue.changed("namespace") });
 
-    const informers = [podInformer, nodeInformer, namespaceInformer];
+    const informers = [podInformer, nodeInformer, namespaceInformer, claimInformer, volumeInformer, classInformer];
     const following = informers.map((informer) => informer.start(signal));
     this.synced = Promise.all(informers.map((informer) => informer.synced(signal))).then(() => {});
     this.synced.catch(() => {});
@@ -154,7 +185,7 @@ class DefaultScheduler {
       return;
     }
     this.#cache.setPod(pod, decision.node.name);
-    this.#follow(this.#bind(pod, decision.node.name));
+    this.#follow(this.#bind(pod, decision.node));
   }
 
   #follow(work: Promise<void>): void {
@@ -162,7 +193,8 @@ class DefaultScheduler {
     this.#binding.add(tracked);
   }
 
-  async #bind(pod: PendingPod, node: string): Promise<void> {
+  async #bind(pod: PendingPod, chosen: NodeState): Promise<void> {
+    const node = chosen.name;
     const { name = "", namespace, uid } = pod.metadata;
     const binding: Binding = {
       apiVersion: "v1",
@@ -171,6 +203,7 @@ class DefaultScheduler {
       target: { kind: "Node", name: node },
     };
     try {
+      await this.#bindVolumes(pod, chosen);
       await this.#options.client.createSubresource(pods, name, "binding", binding, {
         ...(namespace ? { namespace } : {}),
       });
@@ -180,6 +213,16 @@ class DefaultScheduler {
       if (error instanceof StatusError && error.code === 404) return;
       this.#options.logger.warn({ pod: keyOf(pod), node, err: error }, "Binding a pod failed, trying again");
       this.#queue.retry(keyOf(pod));
+    }
+  }
+
+  async #bindVolumes(pod: PendingPod, node: NodeState): Promise<void> {
+    try {
+      await this.#volumes.bind(pod, node);
+    } catch (error) {
+      const text = `running PreBind plugin "VolumeBinding": ${(error as Error).message}`;
+      this.#events.event(pods, pod, "Warning", "FailedScheduling", text);
+      throw new Error(text, { cause: error });
     }
   }
 

@@ -9,9 +9,10 @@ import { nodeUnschedulable } from "./node-unschedulable.ts";
 import { podTopologySpread } from "./pod-topology-spread.ts";
 import { schedulingGates } from "./scheduling-gates.ts";
 import { taintToleration } from "./taint-toleration.ts";
+import { type VolumeLookups, volumeBinding } from "./volume-binding.ts";
 
 /** The default profile, in the order in which filters run (Kubernetes' own). */
-export function defaultPlugins(namespaceLabels: NamespaceLabels): readonly Plugin[] {
+export function defaultPlugins(namespaceLabels: NamespaceLabels, volumes: VolumeLookups): readonly Plugin[] {
   return [
     schedulingGates,
     nodeUnschedulable,
@@ -20,6 +21,7 @@ export function defaultPlugins(namespaceLabels: NamespaceLabels): readonly Plugi
     nodeAffinity,
     nodePorts,
     nodeResourcesFit,
+    volumeBinding(volumes),
     podTopologySpread,
     interPodAffinity(namespaceLabels),
     nodeResourcesBalancedAllocation,

@@ -6,7 +6,8 @@ import { decide } from "../../../src/scheduler/decide.ts";
 import { defaultPlugins } from "../../../src/scheduler/plugins/list.ts";
 import { findPreemption } from "../../../src/scheduler/preemption.ts";
 
-const plugins = defaultPlugins(() => ({}));
+const noVolumes = { claim: () => undefined, volume: () => undefined, volumes: () => [], storageClass: () => undefined };
+const plugins = defaultPlugins(() => ({}), noVolumes);
 
 function node(name: string, more: { labels?: Record<string, string>; spec?: Node["spec"]; cpu?: string } = {}): Node {
   return {
