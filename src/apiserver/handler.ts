@@ -182,7 +182,11 @@ export class Handler {
       admission: true,
       dryRun: false,
       fieldManager: managerOf(url.searchParams.get("fieldManager") ?? undefined, request.headers["user-agent"]),
-      warn: (text) => warnings.push(text),
+      // At once, so that refusals carry them, too.
+      warn: (text) => {
+        warnings.push(text);
+        setWarnings(response, warnings);
+      },
     };
     const exchange: Exchange = { core: this.#options.core, request, response, url, call, warnings };
     switch (info.verb) {
@@ -240,12 +244,15 @@ export class Handler {
     const warnings: string[] = [];
     const { core, context } = this.#options;
     const { dryRun, options } = parameters;
-    const call = { ...callOf(facts, info, user), dryRun, options, warn: (text: string) => warnings.push(text) };
+    const warn = (text: string) => {
+      warnings.push(text);
+      setWarnings(response, warnings);
+    };
+    const call = { ...callOf(facts, info, user), dryRun, options, warn };
     const attributes = admissionAttributes(call, "CREATE", body, undefined);
     await admit(core, call, attributes);
     await validateAdmission(core, call, attributes);
     const reply = await run(context, { info, user, body, dryRun });
-    setWarnings(response, warnings);
     await sendObject(request, response, reply.code, encoding, {
       kind: facts.kind,
       apiVersion: apiVersionOf(facts),

@@ -17,6 +17,7 @@ import { runtimeClass } from "./runtime-class.ts";
 import { serviceAccountAdmission } from "./service-account.ts";
 import { serviceAllocation } from "./service-allocation.ts";
 import { taintNodesByCondition } from "./taint-nodes.ts";
+import { conditionCheck } from "./webhooks/condition-check.ts";
 import { webhooks } from "./webhooks.ts";
 
 export interface AdmissionOptions {
@@ -69,6 +70,7 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
     policy.mutating,
     mutating,
     policy.check,
+    conditionCheck,
     policy.validating,
     validating,
     // The last one: it counts what all others let pass.

@@ -10,6 +10,7 @@ import { encodeItem, encodeList, parseIncludeObject, type View } from "./encode.
 import type { Incoming, Outgoing } from "./messages.ts";
 import { negotiate } from "./negotiate.ts";
 import { sendEncoded } from "./reply.ts";
+import { warningHeader } from "./warning-header.ts";
 
 /** A request for objects, understood and allowed, with where its answer goes. */
 export interface Exchange {
@@ -100,9 +101,8 @@ export function schemasOf(facts: ResourceFacts, subresource: string | undefined)
 /** Tells warnings in their header. */
 export function setWarnings(response: Outgoing, warnings: readonly string[]): void {
   if (warnings.length === 0 || response.headersSent) return;
-  // RFC 7234: 299 is "miscellaneous persistent warning"; the agent is "-".
-  const lines = [...new Set(warnings)].map((text) => `299 - ${JSON.stringify(text).replace(/[^\x20-\x7e]/g, "?")}`);
-  response.setHeader("warning", lines);
+  const values = warningHeader(warnings);
+  if (values.length > 0) response.setHeader("warning", values);
 }
 
 /** Does the client want to read the answer itself? */
