@@ -23,6 +23,7 @@ import { serviceAccountController } from "./service-account.ts";
 import { statefulSetController } from "./stateful-set.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
 import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
+import { validatingAdmissionPolicyStatusController } from "./validating-admission-policy-status.ts";
 import { claimProtectionController, volumeProtectionController } from "./volume-protection.ts";
 
 /** Every controller. First what the first pod waits for. */
@@ -50,6 +51,7 @@ export const controllerFactories: readonly ControllerFactory[] = [
   volumeProtectionController,
   ephemeralVolumeController,
   resourceQuotaController,
+  validatingAdmissionPolicyStatusController,
   namespaceController,
   podGarbageCollector,
   garbageCollector,

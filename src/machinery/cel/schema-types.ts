@@ -28,7 +28,8 @@ const maxRequestBytes = 3 * 1024 * 1024;
 const maxTimeBytes = 32;
 const dateBytes = 12;
 
-const reserved = new Set(
+/** What the grammar keeps for itself. */
+export const reserved = new Set(
   `true false null in as break const continue else for function if import let loop package namespace return var void
    while`.split(/\s+/),
 );
