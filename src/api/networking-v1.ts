@@ -1,3 +1,4 @@
+import { formatIp, parseIp } from "../machinery/cidr.ts";
 import { ageColumn, formatSelector, nameColumn, none, text } from "./columns.ts";
 import {
   type Ingress,
@@ -20,6 +21,14 @@ function hosts({ spec }: Ingress): string {
 function addresses({ status }: Ingress): string {
   const known = (status?.loadBalancer?.ingress ?? []).map((entry) => entry.ip || entry.hostname || "");
   return [...new Set(known.filter((address) => address !== ""))].sort().join(",");
+}
+
+/** An IPAddress is named by the address that it stands for. */
+function addressName(name: string): string[] {
+  const ip = parseIp(name);
+  if (!ip) return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"];
+  const canonical = formatIp(ip);
+  return canonical === name ? [] : [`must be in canonical form (${JSON.stringify(canonical)})`];
 }
 
 export const networkingV1: readonly KindEntry[] = [
@@ -79,6 +88,7 @@ export const networkingV1: readonly KindEntry[] = [
   }),
   kind(ipAddresses, {
     shortNames: ["ip"],
+    strategy: { validateName: addressName },
     columns: [
       text("ParentRef", ({ spec }) => {
         const parent = spec?.parentRef;

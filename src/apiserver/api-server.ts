@@ -151,6 +151,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   );
 
   const system = startSystemObjects({
+    clock: clusterClock,
     client: ownClient,
     logger,
     advertise: options.advertise,

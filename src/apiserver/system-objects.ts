@@ -3,8 +3,10 @@
 import { isIPv6 } from "node:net";
 import { endpoints, namespaces, services } from "../api/generated/core-v1.ts";
 import { endpointSlices } from "../api/generated/discovery-v1.ts";
+import { serviceCIDRs } from "../api/generated/networking-v1.ts";
 import type { Client } from "../client/client.ts";
 import { parseCidr } from "../machinery/cidr.ts";
+import { type Clock, formatTime } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
 import type { KubeObject, ResourceType } from "../machinery/object.ts";
 import { StatusError } from "../machinery/status.ts";
@@ -14,6 +16,7 @@ const systemNamespaces = ["kube-system", "default", "kube-public", "kube-node-le
 /** Writes what is missing or has changed. Rejects when the store does not take it. */
 export async function startSystemObjects(options: {
   readonly client: Client;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** Where this server is reached. */
   readonly advertise: { readonly address: string; readonly port: number };
@@ -23,6 +26,7 @@ export async function startSystemObjects(options: {
   await Promise.all(
     systemNamespaces.map((name) => ensure(client, namespaces, { metadata: { name } } as KubeObject, () => false)),
   );
+  await ensureServiceCidr(client, options.clock, options.serviceCidr.split(","));
   const clusterIP = parseCidr(options.serviceCidr.split(",")[0]!).nth(1);
   const own = { name: "kubernetes", namespace: "default" };
   const labels = { component: "apiserver", provider: "kubernetes" };
@@ -74,6 +78,24 @@ export async function startSystemObjects(options: {
       return replaceField(object, "ports", [port]) || moved;
     },
   );
+}
+
+/** The range that services come with, as clients see it. */
+async function ensureServiceCidr(client: Client, clock: Clock, cidrs: readonly string[]): Promise<void> {
+  const name = "kubernetes";
+  const wanted = { metadata: { name }, spec: { cidrs } } as KubeObject;
+  await ensure(client, serviceCIDRs, wanted, () => false);
+  const { status } = await client.get(serviceCIDRs, name);
+  if (status?.conditions?.some(({ type }) => type === "Ready")) return;
+  const ready = {
+    type: "Ready",
+    status: "True",
+    reason: "",
+    message: "Kubernetes default Service CIDR is ready",
+    lastTransitionTime: formatTime(clock.now()),
+  };
+  const body = { status: { conditions: [ready] } };
+  await client.patch(serviceCIDRs, name, { type: "merge", body }, { subresource: "status" });
 }
 
 function replaceField(object: KubeObject, field: string, value: unknown): boolean {

@@ -68,6 +68,7 @@ export async function startHollowNodes(client: Client, options: HollowNodesOptio
   const seen = (pod: DeepReadonly<Pod>) => {
     handle(pod).catch((error) => {
       // The pod has moved on meanwhile; its next state comes as another event.
+      if (signal.aborted) return;
       if (!(error instanceof StatusError && (error.code === 404 || error.code === 409))) {
         console.error(`hollow node: ${keyOf(pod as Pod)}: ${error.message}`);
       }
