@@ -1,3 +1,4 @@
+import { deepEqual } from "../machinery/equality.ts";
 import { parseApiVersion } from "../machinery/object.ts";
 import { ageColumn, containerColumns, formatLabels, integer, none, selectorColumn, text } from "./columns.ts";
 import {
@@ -11,17 +12,43 @@ import {
   type StatefulSet,
   statefulSets,
 } from "./generated/apps-v1.ts";
+import type { PodTemplateSpec } from "./generated/core-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
 import { defaultPodTemplate } from "./pod/defaults.ts";
+import { dropDisabled } from "./pod/disabled-fields.ts";
 import { copyLabels } from "./strategy.ts";
 import {
   validateDaemonSet,
+  validateDaemonSetUpdate,
   validateDeployment,
+  validateDeploymentUpdate,
   validateReplicaSet,
-  validateSelectorUpdate,
+  validateReplicaSetUpdate,
+  validateRevision,
+  validateRevisionUpdate,
   validateStatefulSet,
   validateStatefulSetUpdate,
 } from "./validation/workloads.ts";
+import { controllerWarnings, daemonWarnings, statefulSetWarnings } from "./workload-warnings.ts";
+
+/** Fields of features that are off by default do not come into templates. */
+const templateFields = {
+  prepareForCreate: ({ spec }: { spec?: { template?: PodTemplateSpec } }) => dropDisabled(spec?.template?.spec),
+  prepareForUpdate: ({ spec }: { spec?: { template?: PodTemplateSpec } }) => dropDisabled(spec?.template?.spec),
+};
+
+/** Counts the changes of a daemon set's template, as a field of an older version did. */
+const templateGeneration = "deprecated.daemonset.template.generation";
+
+function noteGeneration({ metadata }: DaemonSet, generation: number): void {
+  metadata.annotations = { ...metadata.annotations, [templateGeneration]: String(generation) };
+}
+
+function prepareStatefulSet({ spec }: StatefulSet): void {
+  dropDisabled(spec?.template?.spec);
+  // MaxUnavailableStatefulSet.
+  delete spec?.updateStrategy?.rollingUpdate?.maxUnavailable;
+}
 
 export const appsV1: readonly KindEntry[] = [
   kind(deployments, {
@@ -38,7 +65,9 @@ export const appsV1: readonly KindEntry[] = [
     strategy: {
       generation: true,
       validate: validateDeployment,
-      validateUpdate: validateSelectorUpdate,
+      validateUpdate: validateDeploymentUpdate,
+      warnings: controllerWarnings,
+      ...templateFields,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.replicas ??= 1;
@@ -71,7 +100,9 @@ export const appsV1: readonly KindEntry[] = [
     strategy: {
       generation: true,
       validate: validateReplicaSet,
-      validateUpdate: validateSelectorUpdate,
+      validateUpdate: validateReplicaSetUpdate,
+      warnings: controllerWarnings,
+      ...templateFields,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.replicas ??= 1;
@@ -96,7 +127,18 @@ export const appsV1: readonly KindEntry[] = [
     strategy: {
       generation: true,
       validate: validateDaemonSet,
-      validateUpdate: validateSelectorUpdate,
+      validateUpdate: validateDaemonSetUpdate,
+      warnings: daemonWarnings,
+      prepareForCreate(daemonSet) {
+        dropDisabled(daemonSet.spec?.template.spec);
+        noteGeneration(daemonSet, 1);
+      },
+      prepareForUpdate(daemonSet, old) {
+        dropDisabled(daemonSet.spec?.template.spec);
+        const before = Number(old.metadata.annotations?.[templateGeneration] ?? 0);
+        const same = deepEqual(daemonSet.spec?.template, old.spec?.template);
+        noteGeneration(daemonSet, same ? before : before + 1);
+      },
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.updateStrategy ??= {};
@@ -121,8 +163,12 @@ export const appsV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      ratchets: true,
       validate: validateStatefulSet,
       validateUpdate: validateStatefulSetUpdate,
+      warnings: statefulSetWarnings,
+      prepareForCreate: prepareStatefulSet,
+      prepareForUpdate: prepareStatefulSet,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.podManagementPolicy ||= "OrderedReady";
@@ -142,8 +188,8 @@ export const appsV1: readonly KindEntry[] = [
         defaultPodTemplate(spec.template);
         for (const claim of spec.volumeClaimTemplates ?? []) {
           // A template is a whole claim in Kubernetes' types, and shows as one.
-          claim.apiVersion ??= "v1";
-          claim.kind ??= "PersistentVolumeClaim";
+          claim.apiVersion = "v1";
+          claim.kind = "PersistentVolumeClaim";
           claim.spec ??= {};
           claim.spec.volumeMode ??= "Filesystem";
           claim.status ??= {};
@@ -153,6 +199,7 @@ export const appsV1: readonly KindEntry[] = [
     },
   }),
   kind(controllerRevisions, {
+    strategy: { ratchets: true, validate: validateRevision, validateUpdate: validateRevisionUpdate },
     columns: [
       text("Controller", ({ metadata }) => {
         const owner = metadata.ownerReferences?.find((reference) => reference.controller);

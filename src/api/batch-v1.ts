@@ -3,7 +3,9 @@ import { age, ageColumn, containerColumns, humanDuration, integer, none, selecto
 import { type CronJob, cronJobs, type Job, type JobSpec, jobs } from "./generated/batch-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
 import { defaultPodTemplate } from "./pod/defaults.ts";
-import { validateCronJob, validateJob, validateJobUpdate } from "./validation/batch.ts";
+import { dropDisabled } from "./pod/disabled-fields.ts";
+import { validateCronJob, validateCronJobUpdate, validateJob, validateJobUpdate } from "./validation/batch.ts";
+import { cronJobWarnings, jobWarnings } from "./workload-warnings.ts";
 
 const maxInt32 = 2_147_483_647;
 
@@ -98,7 +100,12 @@ export const batchV1: readonly KindEntry[] = [
       },
       validate: validateJob,
       validateUpdate: validateJobUpdate,
-      prepareForCreate: generateSelector,
+      warnings: jobWarnings,
+      prepareForCreate(job) {
+        generateSelector(job);
+        dropDisabled(job.spec?.template?.spec);
+      },
+      prepareForUpdate: ({ spec }) => dropDisabled(spec?.template?.spec),
     },
   }),
   kind(cronJobs, {
@@ -122,7 +129,12 @@ export const batchV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      ratchets: true,
       validate: validateCronJob,
+      validateUpdate: validateCronJobUpdate,
+      warnings: cronJobWarnings,
+      prepareForCreate: ({ spec }) => dropDisabled(spec?.jobTemplate?.spec?.template?.spec),
+      prepareForUpdate: ({ spec }) => dropDisabled(spec?.jobTemplate?.spec?.template?.spec),
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.concurrencyPolicy ||= "Allow";

@@ -28,6 +28,7 @@ import {
   type ReplicationController,
   replicationControllers,
   resourceQuotas,
+  type ServiceAccount,
   secrets,
   serviceAccounts,
   services,
@@ -35,23 +36,34 @@ import {
 import { type KindEntry, kind } from "./kind-facts.ts";
 import { podColumns } from "./pod/columns.ts";
 import { defaultPodTemplate } from "./pod/defaults.ts";
+import { dropDisabled } from "./pod/disabled-fields.ts";
 import { podStrategy } from "./pod/strategy.ts";
 import { serviceColumns } from "./service/columns.ts";
 import { serviceStrategy } from "./service/strategy.ts";
 import { copyField } from "./strategy.ts";
+import { validateClaim, validateClaimUpdate } from "./validation/claim.ts";
 import {
   namespaceName,
-  validateClaim,
-  validateClaimUpdate,
   validateConfigMap,
   validateConfigMapUpdate,
   validateNamespace,
-  validateNode,
-  validateNodeUpdate,
+  validateNamespaceUpdate,
   validateSecret,
   validateSecretUpdate,
-  validateVolume,
 } from "./validation/core.ts";
+import { endpointsWarnings, validateEndpoints } from "./validation/endpoints.ts";
+import { validateCoreEvent } from "./validation/event.ts";
+import { validateNode, validateNodeUpdate } from "./validation/node.ts";
+import { validateVolume, validateVolumeUpdate } from "./validation/persistent-volume.ts";
+import { validateLimitRange, validateQuota, validateQuotaUpdate } from "./validation/quotas.ts";
+import { validateController, validateControllerUpdate, validatePodTemplate } from "./validation/workloads.ts";
+import {
+  controllerWarnings,
+  persistentClaimWarnings,
+  podTemplateWarnings,
+  secretWarnings,
+  volumeWarnings,
+} from "./workload-warnings.ts";
 
 const podOptions = (name: string, verbs: readonly ("get" | "create")[] = ["create", "get"]) => ({
   verbs,
@@ -167,10 +179,22 @@ export const coreV1: readonly KindEntry[] = [
     selectableFields: { "spec.unschedulable": ({ spec }) => String(spec?.unschedulable ?? false) },
     strategy: {
       statusOnCreate: true,
+      ratchets: true,
       validate: validateNode,
       validateUpdate: validateNodeUpdate,
-      applyDefaults({ status }) {
+      // Configuration that nodes once took from ConfigMaps.
+      prepareForCreate({ spec, status }) {
+        delete spec?.configSource;
+        delete status?.config;
+      },
+      prepareForUpdate({ spec }, old) {
+        if (!old.spec?.configSource) delete spec?.configSource;
+      },
+      applyDefaults({ spec, status }) {
         if (status?.capacity && !status.allocatable) status.allocatable = { ...status.capacity };
+        // One range is the first of several; who writes only one of the fields means both.
+        if (spec?.podCIDR && spec.podCIDRs?.[0] !== spec.podCIDR) spec.podCIDRs = [spec.podCIDR];
+        else if (spec && !spec.podCIDR && spec.podCIDRs?.[0]) spec.podCIDR = spec.podCIDRs[0];
       },
     },
   }),
@@ -204,6 +228,10 @@ export const coreV1: readonly KindEntry[] = [
     ],
     strategy: {
       allowCreateOnUpdate: true,
+      ratchets: true,
+      validate: (object) => validateEndpoints(object),
+      validateUpdate: validateEndpoints,
+      warnings: endpointsWarnings,
       applyDefaults({ subsets }) {
         for (const subset of subsets ?? []) for (const port of subset.ports ?? []) port.protocol ||= "TCP";
       },
@@ -230,6 +258,7 @@ export const coreV1: readonly KindEntry[] = [
     strategy: {
       validate: validateSecret,
       validateUpdate: validateSecretUpdate,
+      warnings: secretWarnings,
       applyDefaults(secret) {
         // stringData is for writing only: it becomes data.
         for (const [key, value] of Object.entries(secret.stringData ?? {})) {
@@ -248,8 +277,13 @@ export const coreV1: readonly KindEntry[] = [
     selectableFields: { "status.phase": ({ status }) => status?.phase ?? "" },
     strategy: {
       validateName: namespaceName,
+      ratchets: true,
       validate: validateNamespace,
-      applyDefaults({ metadata }) {
+      validateUpdate: validateNamespaceUpdate,
+      applyDefaults(namespace) {
+        const { metadata } = namespace;
+        namespace.status ??= {};
+        namespace.status.phase ||= "Active";
         if (metadata.name) metadata.labels = { ...metadata.labels, "kubernetes.io/metadata.name": metadata.name };
       },
       prepareForCreate(namespace) {
@@ -269,18 +303,32 @@ export const coreV1: readonly KindEntry[] = [
   kind(serviceAccounts, {
     shortNames: ["sa"],
     columns: [ageColumn],
+    strategy: {
+      prepareForCreate: keepSecretNames,
+      prepareForUpdate: keepSecretNames,
+      warnings({ metadata }, old) {
+        const key = "kubernetes.io/enforce-mountable-secrets";
+        if (metadata.annotations?.[key] === undefined || old?.metadata.annotations?.[key] !== undefined) return [];
+        const text = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets";
+        return [`metadata.annotations[${key}]: ${text}`];
+      },
+    },
   }),
   kind(events, {
     shortNames: ["ev"],
     storage: { ttlSeconds: eventTtlSeconds },
     columns: eventColumns,
     selectableFields: eventFields,
-    strategy: { allowCreateOnUpdate: true },
+    strategy: {
+      allowCreateOnUpdate: true,
+      validate: validateCoreEvent,
+    },
   }),
   kind(limitRanges, {
     shortNames: ["limits"],
     strategy: {
       allowCreateOnUpdate: true,
+      validate: validateLimitRange,
       applyDefaults({ spec }) {
         for (const item of spec?.limits ?? []) defaultLimitRangeItem(item);
       },
@@ -289,6 +337,7 @@ export const coreV1: readonly KindEntry[] = [
   kind(resourceQuotas, {
     shortNames: ["quota"],
     columns: [text("Request", quotaColumn(false)), text("Limit", quotaColumn(true)), ageColumn],
+    strategy: { validate: validateQuota, validateUpdate: validateQuotaUpdate },
   }),
   kind(persistentVolumes, {
     shortNames: ["pv"],
@@ -309,13 +358,18 @@ export const coreV1: readonly KindEntry[] = [
       wide("VolumeMode", ({ spec }) => spec?.volumeMode ?? "<unset>"),
     ],
     strategy: {
-      applyDefaults({ spec }) {
+      applyDefaults(volume) {
+        volume.status ??= {};
+        volume.status.phase ||= "Pending";
+        const { spec } = volume;
         if (!spec) return;
         spec.persistentVolumeReclaimPolicy ||= "Retain";
         spec.volumeMode ??= "Filesystem";
         if (spec.hostPath) spec.hostPath.type ??= "";
       },
       validate: validateVolume,
+      validateUpdate: validateVolumeUpdate,
+      warnings: volumeWarnings,
       prepareForCreate(volume) {
         volume.status = { phase: "Pending" };
       },
@@ -336,16 +390,22 @@ export const coreV1: readonly KindEntry[] = [
       wide("VolumeMode", ({ spec }) => spec?.volumeMode ?? "<unset>"),
     ],
     strategy: {
-      applyDefaults({ spec }) {
-        if (spec) spec.volumeMode ??= "Filesystem";
+      applyDefaults(claim) {
+        if (claim.spec) claim.spec.volumeMode ??= "Filesystem";
+        claim.status ??= {};
+        claim.status.phase ||= "Pending";
       },
+      ratchets: true,
       validate: validateClaim,
       validateUpdate: validateClaimUpdate,
+      warnings: persistentClaimWarnings,
       prepareForCreate(claim) {
         claim.status = { phase: "Pending" };
+        dropOddSource(claim.spec ?? {});
         normalizeDataSource(claim.spec ?? {});
       },
-      prepareForUpdate(claim) {
+      prepareForUpdate(claim, old) {
+        if (!old.spec?.dataSource && !old.spec?.dataSourceRef) dropOddSource(claim.spec ?? {});
         normalizeDataSource(claim.spec ?? {});
       },
     },
@@ -366,6 +426,9 @@ export const coreV1: readonly KindEntry[] = [
     strategy: {
       generation: true,
       defaultPropagation: "Orphan",
+      validate: validateController,
+      validateUpdate: validateControllerUpdate,
+      warnings: controllerWarnings,
       applyDefaults(controller) {
         const { spec, metadata } = controller;
         if (!spec) return;
@@ -387,6 +450,10 @@ export const coreV1: readonly KindEntry[] = [
     strategy: {
       generation: true,
       counted: ({ template }) => template,
+      validate: validatePodTemplate,
+      prepareForCreate: ({ template }) => dropDisabled(template?.spec),
+      prepareForUpdate: ({ template }) => dropDisabled(template?.spec),
+      warnings: podTemplateWarnings,
       applyDefaults: ({ template }) => defaultPodTemplate(template),
     },
   }),
@@ -405,6 +472,18 @@ export const coreV1: readonly KindEntry[] = [
     ],
   }),
 ];
+
+/** Of secrets only the names are kept. */
+function keepSecretNames(account: ServiceAccount): void {
+  if (account.secrets) account.secrets = account.secrets.map(({ name }) => (name === undefined ? {} : { name }));
+}
+
+/** The older of the two fields takes claims and snapshots only; of the others it never said anything. */
+function dropOddSource(spec: { dataSource?: { apiGroup?: string; kind: string } }): void {
+  const { apiGroup = "", kind: what } = spec.dataSource ?? {};
+  const claim = what === "PersistentVolumeClaim" && apiGroup === "";
+  if (!claim && !(what === "VolumeSnapshot" && apiGroup === "snapshot.storage.k8s.io")) delete spec.dataSource;
+}
 
 /** Older clients know only dataSource, newer ones dataSourceRef: each stands for the other when that is missing. */
 function normalizeDataSource(spec: {

@@ -3,6 +3,7 @@ import { eventTtlSeconds, fromCoreEvent, newEventColumns, newEventFields, toCore
 import type { Event as CoreEvent } from "./generated/core-v1.ts";
 import { type Event, events } from "./generated/events-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateNewEvent, validateNewEventUpdate } from "./validation/event.ts";
 
 export const eventsV1: readonly KindEntry[] = [
   kind(events, {
@@ -16,6 +17,11 @@ export const eventsV1: readonly KindEntry[] = [
     },
     columns: newEventColumns,
     selectableFields: newEventFields,
-    strategy: { allowCreateOnUpdate: true },
+    strategy: {
+      allowCreateOnUpdate: true,
+      ratchets: true,
+      validate: (event) => validateNewEvent(toCoreEvent(event)),
+      validateUpdate: (event, old) => validateNewEventUpdate(toCoreEvent(event), toCoreEvent(old)),
+    },
   }),
 ];

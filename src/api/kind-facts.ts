@@ -41,7 +41,10 @@ export interface KindStrategy<T>
   readonly prepareForStatusUpdate?: (object: T, old: T) => void;
   readonly validate?: (object: T) => FieldError[];
   readonly validateUpdate?: (object: T, old: T, subresource?: string) => FieldError[];
-  readonly warnings?: (object: T) => string[];
+  /** `validateUpdate` looks at everything; `validate` is for new objects only. */
+  readonly ratchets?: boolean;
+  /** `old` is absent for a new object. */
+  readonly warnings?: (object: T, old?: T) => string[];
   readonly allowCreateOnUpdate?: boolean;
   /** Default true, as for most kinds. */
   readonly allowUnconditionalUpdate?: boolean;

@@ -92,7 +92,8 @@ export interface Strategy {
   readonly validateUpdate?: (object: KubeObject, old: KubeObject, subresource?: string) => FieldError[];
   /** `validateUpdate` looks at everything and lets stand what was wrong before; `validate` is for new objects only. */
   readonly ratchets?: boolean;
-  readonly warnings?: (object: KubeObject) => string[];
+  /** What a client should know of an object that is taken all the same; `old` is absent for a new one. */
+  readonly warnings?: (object: KubeObject, old?: KubeObject) => string[];
   /** May a PUT create the object? (leases, …) */
   readonly allowCreateOnUpdate?: boolean;
   /** May an update omit resourceVersion? */

@@ -52,6 +52,7 @@ export function makeStrategy(rules: KindStrategy<KubeObject>, schema: Schema, ha
     ...(hasStatus && { prepareForStatusUpdate }),
     ...(rules.validate && { validate: rules.validate }),
     ...(rules.validateUpdate && { validateUpdate: rules.validateUpdate }),
+    ...(rules.ratchets && { ratchets: true }),
     ...(rules.warnings && { warnings: rules.warnings }),
     allowCreateOnUpdate: rules.allowCreateOnUpdate ?? false,
     allowUnconditionalUpdate: rules.allowUnconditionalUpdate ?? true,

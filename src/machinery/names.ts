@@ -39,6 +39,11 @@ export function maxLengthMessage(length: number): string {
   return `must be no more than ${length} characters`;
 }
 
+/** The same, where Kubernetes counts bytes in so many words. */
+export function maxBytesMessage(length: number): string {
+  return `must be no more than ${length} bytes`;
+}
+
 /** `<what> (e.g. 'a',  or 'b', regex used for validation is '…')`. */
 export function regexMessage(what: string, pattern: string, ...examples: string[]): string {
   const tail = `regex used for validation is '${pattern}')`;
@@ -118,14 +123,14 @@ export function qualifiedName(value: string): string[] {
     else messages.push(...dns1123Subdomain(parts[0]!).map((message) => `prefix part ${message}`));
   }
   if (name === "") messages.push("name part must be non-empty");
-  else if (bytes(name) > labelMaxLength) messages.push(`name part ${maxLengthMessage(labelMaxLength)}`);
+  else if (bytes(name) > labelMaxLength) messages.push(`name part ${maxBytesMessage(labelMaxLength)}`);
   if (!labelKeyRegex.test(name)) messages.push(`name part ${regex}`);
   return messages;
 }
 
 /** The value of a label. */
 export function labelValue(value: string): string[] {
-  const messages = bytes(value) > labelMaxLength ? [maxLengthMessage(labelMaxLength)] : [];
+  const messages = bytes(value) > labelMaxLength ? [maxBytesMessage(labelMaxLength)] : [];
   if (labelValueRegex.test(value)) return messages;
   const what =
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
@@ -148,9 +153,9 @@ export function inRange(value: number, low: number, high: number): string[] {
   return value >= low && value <= high ? [] : [rangeMessage(low, high)];
 }
 
-/** User and group ids: unsigned 32-bit. */
+/** User and group ids: what a signed 32-bit number can hold. */
 export function userId(id: number): string[] {
-  return inRange(id, 0, 0xffffffff);
+  return inRange(id, 0, 0x7fffffff);
 }
 
 /** The name of a port (an IANA service name in lower case). */

@@ -10,12 +10,17 @@ import type {
   Probe,
   Volume,
 } from "../generated/core-v1.ts";
-import { add, max } from "./quantities.ts";
+import { containerAmounts } from "./container-amounts.ts";
+
+/** "host:5000/path/name:tag@sha256:…"; what is not such a reference has no tag. */
+const imageName =
+  /^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*(:\d+)?\/)?[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*(:\w[\w.-]{0,127})?(@[A-Za-z][A-Za-z0-9]*([-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?$/;
 
 /** The tag of an image reference: "latest" when it has neither tag nor digest, "" when it has only a digest. */
 export function imageTag(reference: string): string {
   const at = reference.indexOf("@");
   const name = at < 0 ? reference : reference.slice(0, at);
+  if (!imageName.test(reference)) return "";
   const colon = name.lastIndexOf(":");
   if (colon > name.lastIndexOf("/")) return name.slice(colon + 1);
   return at < 0 ? "latest" : "";
@@ -33,7 +38,17 @@ export function defaultPod(pod: Pod): void {
   defaultPodLevelRequests(spec);
   spec.enableServiceLinks ??= true;
   if (spec.hostNetwork) defaultHostPorts(spec);
+  // "As short as possible", in an old way to say it.
+  if ((spec.terminationGracePeriodSeconds ?? 0) < 0) spec.terminationGracePeriodSeconds = 1;
   defaultPodSpec(spec);
+  joinAddresses(pod);
+}
+
+/** podIP is the first of podIPs; who writes only one of them means both. */
+function joinAddresses({ status }: Pod): void {
+  if (!status) return;
+  if (status.podIP && status.podIPs?.[0]?.ip !== status.podIP) status.podIPs = [{ ip: status.podIP }];
+  else if (!status.podIP && status.podIPs?.[0]?.ip) status.podIP = status.podIPs[0].ip;
 }
 
 export function defaultPodTemplate(template: PodTemplateSpec | undefined): void {
@@ -60,32 +75,13 @@ function defaultPodLevelRequests(spec: PodSpec): void {
   if (!resources?.limits || Object.keys(resources.limits).length === 0) return;
   const requests = { ...resources.requests };
   const supported = (name: string) => name === "cpu" || name === "memory" || name.startsWith("hugepages-");
-  for (const [name, quantity] of Object.entries(containerRequests(spec))) {
+  for (const [name, quantity] of Object.entries(containerAmounts(spec, "requests"))) {
     if (supported(name) && !name.startsWith("hugepages-")) requests[name] ??= quantity;
   }
   for (const [name, quantity] of Object.entries(resources.limits)) {
     if (supported(name)) requests[name] ??= quantity;
   }
   if (Object.keys(requests).length > 0) resources.requests = requests;
-}
-
-/** What the containers of a pod ask for together: init containers run before the others, sidecars beside them. */
-function containerRequests(spec: PodSpec): Record<string, string> {
-  let total: Record<string, string> = {};
-  for (const container of spec.containers ?? []) total = add(total, container.resources?.requests ?? {});
-  let sidecars: Record<string, string> = {};
-  let peak: Record<string, string> = {};
-  for (const container of spec.initContainers ?? []) {
-    const requests = container.resources?.requests ?? {};
-    if (container.restartPolicy === "Always") {
-      total = add(total, requests);
-      sidecars = add(sidecars, requests);
-      peak = max(peak, sidecars);
-    } else {
-      peak = max(peak, add(sidecars, requests));
-    }
-  }
-  return max(total, peak);
 }
 
 function defaultPodSpec(spec: PodSpec): void {

@@ -1,17 +1,8 @@
 import { configMapKey, dns1123Label, qualifiedName } from "../../machinery/names.ts";
-import { parseQuantity } from "../../machinery/quantity.ts";
 import type { FieldError } from "../../machinery/status.ts";
-import type {
-  ConfigMap,
-  Namespace,
-  Node,
-  PersistentVolume,
-  PersistentVolumeClaim,
-  Secret,
-} from "../generated/core-v1.ts";
+import type { ConfigMap, Namespace, Secret } from "../generated/core-v1.ts";
 import { sameJson } from "../strategy.ts";
 import { Errors } from "./errors.ts";
-import { checkLabelSelector } from "./labels.ts";
 
 /** Greatest size of the data of a ConfigMap or Secret. */
 const maxDataBytes = 1024 * 1024;
@@ -30,7 +21,8 @@ export function validateConfigMap({ data, binaryData }: ConfigMap): FieldError[]
     errors.messages(`binaryData[${key}]`, key, configMapKey(key));
     size += base64Bytes(value);
   }
-  if (size > maxDataBytes) errors.tooLong("", maxDataBytes);
+  // The path of nothing, as Go prints it.
+  if (size > maxDataBytes) errors.tooLong("[]", maxDataBytes);
   return errors.list;
 }
 
@@ -101,8 +93,15 @@ function checkJson(errors: Errors, path: string, base64: string): void {
   try {
     JSON.parse(Buffer.from(base64, "base64").toString("utf8"));
   } catch (error) {
-    errors.invalid(path, "<secret contents redacted>", (error as Error).message);
+    errors.invalid(path, "<secret contents redacted>", jsonProblem(base64, error as Error));
   }
+}
+
+/** What is wrong with it, in the words of Go's decoder where they are simple. */
+function jsonProblem(base64: string, error: Error): string {
+  const first = Buffer.from(base64, "base64").toString("utf8").trimStart()[0];
+  if (first === undefined) return "unexpected end of JSON input";
+  return /^["{[\dtfn-]/.test(first) ? error.message : `invalid character '${first}' looking for beginning of value`;
 }
 
 export function validateSecretUpdate(secret: Secret, old: Secret): FieldError[] {
@@ -112,122 +111,32 @@ export function validateSecretUpdate(secret: Secret, old: Secret): FieldError[] 
   return errors.list;
 }
 
+function checkFinalizer(errors: Errors, path: string, finalizer: string): void {
+  errors.messages(path, finalizer, qualifiedName(finalizer));
+  if (finalizer.includes("/") || ["kubernetes", "orphan", "foregroundDeletion"].includes(finalizer)) return;
+  errors.invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified");
+}
+
 export function validateNamespace({ spec }: Namespace): FieldError[] {
   const errors = new Errors();
-  for (const finalizer of spec?.finalizers ?? []) {
-    const messages = qualifiedName(finalizer);
-    errors.messages("spec.finalizers", finalizer, messages);
-    if (messages.length === 0 && !finalizer.includes("/") && !["kubernetes", "orphan"].includes(finalizer)) {
-      const text = "name is neither a standard finalizer name nor is it fully qualified";
-      errors.invalid("spec.finalizers", finalizer, text);
+  for (const finalizer of spec?.finalizers ?? []) checkFinalizer(errors, "spec.finalizers", finalizer);
+  return errors.list;
+}
+
+/** The status of a namespace follows its deletion; its finalizers have a subresource of their own. */
+export function validateNamespaceUpdate(namespace: Namespace, _old: Namespace, subresource?: string): FieldError[] {
+  const errors = new Errors();
+  if (subresource === "finalize") {
+    for (const [index, finalizer] of (namespace.spec?.finalizers ?? []).entries()) {
+      checkFinalizer(errors, `spec.finalizers[${index}]`, finalizer);
     }
-  }
-  return errors.list;
-}
-
-const taintEffects = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
-
-export function validateNode({ spec }: Node): FieldError[] {
-  const errors = new Errors();
-  const seen = new Set<string>();
-  for (const [index, taint] of (spec?.taints ?? []).entries()) {
-    const at = `spec.taints[${index}]`;
-    errors.messages(`${at}.key`, taint.key, qualifiedName(taint.key));
-    errors.oneOf(`${at}.effect`, taint.effect, taintEffects);
-    const key = `${taint.key}:${taint.effect}`;
-    if (seen.has(key)) errors.duplicate(at, taint);
-    seen.add(key);
-  }
-  return errors.list;
-}
-
-/** A node's place in the pod network and at its provider is assigned once. */
-export function validateNodeUpdate({ spec }: Node, old: Node): FieldError[] {
-  const errors = new Errors();
-  const before = old.spec ?? {};
-  if (before.podCIDRs?.length && !sameJson(spec?.podCIDRs ?? [], before.podCIDRs)) {
-    errors.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid');
-  }
-  if (before.providerID && spec?.providerID !== before.providerID) {
-    errors.forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid');
-  }
-  return errors.list;
-}
-
-const accessModes = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-
-function checkAccessModes(errors: Errors, modes: readonly string[] | undefined): void {
-  if (!modes?.length) errors.required("spec.accessModes", "at least 1 access mode is required");
-  for (const mode of modes ?? [])
-    if (!accessModes.includes(mode)) errors.notSupported("spec.accessModes", mode, accessModes);
-  if (modes?.includes("ReadWriteOncePod") && modes.length > 1) {
-    errors.forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes");
-  }
-}
-
-function checkStorage(errors: Errors, path: string, quantity: string | undefined): void {
-  if (quantity === undefined) errors.required(`${path}[storage]`);
-  else if (parseQuantity(quantity).sign <= 0) errors.invalid(`${path}[storage]`, quantity, "must be greater than zero");
-}
-
-export function validateClaim({ spec }: PersistentVolumeClaim): FieldError[] {
-  const errors = new Errors();
-  checkAccessModes(errors, spec?.accessModes);
-  checkLabelSelector(errors, "spec.selector", spec?.selector);
-  checkStorage(errors, "spec.resources", spec?.resources?.requests?.["storage"]);
-  errors.optionalOneOf("spec.volumeMode", spec?.volumeMode, ["Block", "Filesystem"]);
-  return errors.list;
-}
-
-export function validateClaimUpdate({ spec }: PersistentVolumeClaim, old: PersistentVolumeClaim): FieldError[] {
-  const errors = new Errors();
-  const fixed = (value: PersistentVolumeClaim["spec"]) => {
-    const { resources: _, volumeName, volumeAttributesClassName: __, ...rest } = value ?? {};
-    // Binding gives a name to a claim that had none, and a class to one that left it open.
-    return { ...rest, volumeName: old.spec?.volumeName ? volumeName : undefined };
-  };
-  const now = fixed(spec);
-  if (old.spec?.storageClassName === undefined) delete now.storageClassName;
-  if (!sameJson(stripUndefined(now), stripUndefined(fixed(old.spec)))) {
-    const text =
-      "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-    errors.forbidden("spec", text);
-  }
-  const before = old.spec?.resources?.requests?.["storage"];
-  const wanted = spec?.resources?.requests?.["storage"];
-  if (
-    before &&
-    wanted &&
-    parseQuantity(wanted).compare(parseQuantity(old.status?.capacity?.["storage"] ?? before)) < 0
-  ) {
-    errors.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity");
-  }
-  return errors.list;
-}
-
-function stripUndefined<T extends object>(value: T): Partial<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as Partial<T>;
-}
-
-export function validateVolume({ spec }: PersistentVolume): FieldError[] {
-  const errors = new Errors();
-  checkAccessModes(errors, spec?.accessModes);
-  if (!spec?.capacity || Object.keys(spec.capacity).length === 0) errors.required("spec.capacity");
-  else checkStorage(errors, "spec.capacity", spec.capacity["storage"]);
-  errors.optionalOneOf("spec.persistentVolumeReclaimPolicy", spec?.persistentVolumeReclaimPolicy, [
-    "Delete",
-    "Recycle",
-    "Retain",
-  ]);
-  errors.optionalOneOf("spec.volumeMode", spec?.volumeMode, ["Block", "Filesystem"]);
-  if (spec?.hostPath && !spec.hostPath.path) errors.required("spec.hostPath.path");
-  if (spec?.local) {
-    if (!spec.local.path) errors.required("spec.local.path");
-    if (!spec.nodeAffinity) errors.required("spec.nodeAffinity", "Local volume requires node affinity");
-  }
-  if (spec?.csi) {
-    if (!spec.csi.driver) errors.required("spec.csi.driver");
-    if (!spec.csi.volumeHandle) errors.required("spec.csi.volumeHandle");
+  } else if (subresource === "status") {
+    const deleted = Boolean(namespace.metadata.deletionTimestamp);
+    const phase = namespace.status?.phase ?? "";
+    const [wanted, state] = deleted ? ["Terminating", "not empty"] : ["Active", "empty"];
+    if (phase !== wanted) {
+      errors.invalid("status.Phase", phase, `may only be '${wanted}' if \`deletionTimestamp\` is ${state}`);
+    }
   }
   return errors.list;
 }

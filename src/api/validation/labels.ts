@@ -3,6 +3,8 @@ import { inRange, labelValue, percentage, portName, qualifiedName } from "../../
 import type { LabelSelector } from "../generated/meta-v1.ts";
 import type { Errors } from "./errors.ts";
 
+const annotationsMaxBytes = 256 * 1024;
+
 export function checkLabels(errors: Errors, path: string, labels: Readonly<Record<string, string>> | undefined): void {
   for (const [key, value] of Object.entries(labels ?? {})) {
     errors.messages(path, key, qualifiedName(key));
@@ -29,6 +31,20 @@ export function checkLabelSelector(errors: Errors, path: string, selector: Label
       errors.messages(`${at}.values[${place}]`, value, labelValue(value));
     }
   }
+}
+
+/** Annotations: any values, but only so much of them. */
+export function checkAnnotations(
+  errors: Errors,
+  path: string,
+  annotations: Readonly<Record<string, string>> | undefined,
+): void {
+  let size = 0;
+  for (const [key, value] of Object.entries(annotations ?? {})) {
+    errors.messages(path, key, qualifiedName(key.toLowerCase()));
+    size += Buffer.byteLength(key) + Buffer.byteLength(value);
+  }
+  if (size > annotationsMaxBytes) errors.tooLong(path, annotationsMaxBytes);
 }
 
 /** The selector as something that matches; undefined when it is not valid. */

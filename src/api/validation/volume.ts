@@ -1,143 +1,164 @@
-import { dns1123Label } from "../../machinery/names.ts";
+/** Volumes of pods. */
+import { dns1123Subdomain } from "../../machinery/names.ts";
 import { parseQuantity } from "../../machinery/quantity.ts";
-import type { KeyToPath, PodSpec, Volume, VolumeProjection } from "../generated/core-v1.ts";
-import { checkFieldRef, checkRelativePath, checkResourceField, fileFields } from "./container.ts";
+import type { KeyToPath, PodSpec, Volume } from "../generated/core-v1.ts";
+import { checkClaimTemplate } from "./claim.ts";
 import type { Errors } from "./errors.ts";
+import { checkFieldRef, checkResourceField, fileFields } from "./field-ref.ts";
+import { checkFilePath, checkMode, checkRelativePath } from "./paths.ts";
+import { checkProjected } from "./projected-volume.ts";
+import { checkDriverName, checkIscsiLength, checkOneSource } from "./volume-sources.ts";
 
-const modeMessage = "must be a number between 0 and 0777 (octal), both inclusive";
-const hostPathTypes = [
-  "",
-  "BlockDevice",
-  "CharDevice",
-  "Directory",
-  "DirectoryOrCreate",
-  "File",
-  "FileOrCreate",
-  "Socket",
+const order: readonly (keyof Volume & string)[] = [
+  "emptyDir",
+  "hostPath",
+  "gitRepo",
+  "gcePersistentDisk",
+  "awsElasticBlockStore",
+  "secret",
+  "nfs",
+  "iscsi",
+  "glusterfs",
+  "flocker",
+  "persistentVolumeClaim",
+  "rbd",
+  "cinder",
+  "cephfs",
+  "quobyte",
+  "downwardAPI",
+  "fc",
+  "flexVolume",
+  "configMap",
+  "azureFile",
+  "vsphereVolume",
+  "photonPersistentDisk",
+  "portworxVolume",
+  "azureDisk",
+  "storageos",
+  "projected",
+  "scaleIO",
+  "csi",
+  "ephemeral",
+  "image",
 ];
 
-export function checkVolumes(errors: Errors, path: string, spec: PodSpec): void {
-  const names = new Set<string>();
-  for (const [index, volume] of (spec.volumes ?? []).entries()) {
+/**
+ * Checks the volumes of a pod (`podName` set once it is known) or of a template. Gives those that are in order by
+ * name: mounts may refer to no others.
+ */
+export function checkVolumes(
+  errors: Errors,
+  path: string,
+  spec: PodSpec,
+  pod: { readonly name?: string } | undefined,
+): Map<string, Volume> {
+  const volumes = new Map<string, Volume>();
+  const all = spec.volumes ?? [];
+  const made = new Set(pod?.name ? all.filter((one) => one.ephemeral).map((one) => `${pod.name}-${one.name}`) : []);
+  for (const [index, volume] of all.entries()) {
     const at = `${path}[${index}]`;
-    if (!volume.name) errors.required(`${at}.name`);
-    else errors.messages(`${at}.name`, volume.name, dns1123Label(volume.name));
-    if (names.has(volume.name)) errors.duplicate(`${at}.name`, volume.name);
-    names.add(volume.name);
-    const sources = Object.entries(volume).filter(([field, value]) => field !== "name" && value != null);
-    if (sources.length === 0) errors.required(at, "must specify a volume type");
-    for (const [field] of sources.slice(1))
-      errors.forbidden(`${at}.${field}`, "may not specify more than 1 volume type");
-    checkSource(errors, at, volume);
-  }
-}
-
-function checkSource(errors: Errors, at: string, volume: Volume): void {
-  const { emptyDir, hostPath, secret, configMap, persistentVolumeClaim, projected, downwardAPI, nfs, csi } = volume;
-  if (emptyDir?.sizeLimit !== undefined && parseQuantity(emptyDir.sizeLimit).sign < 0) {
-    errors.forbidden(`${at}.emptyDir.sizeLimit`, "SizeLimit field must be a valid resource quantity");
-  }
-  if (hostPath) {
-    if (!hostPath.path) errors.required(`${at}.hostPath.path`);
-    else if (hostPath.path.split("/").includes("..")) {
-      errors.invalid(`${at}.hostPath.path`, hostPath.path, "must not contain '..'");
-    }
-    if (!hostPathTypes.includes(hostPath.type ?? "")) {
-      errors.notSupported(`${at}.hostPath.type`, hostPath.type, hostPathTypes);
+    const before = errors.list.length;
+    checkSource(errors, at, volume, pod);
+    if (errors.present(`${at}.name`, volume.name)) errors.label(`${at}.name`, volume.name);
+    if (volumes.has(volume.name)) errors.duplicate(`${at}.name`, volume.name);
+    if (errors.list.length === before) volumes.set(volume.name, volume);
+    const claim = volume.persistentVolumeClaim?.claimName;
+    if (claim !== undefined && made.has(claim)) {
+      const text = "must not reference a PVC that gets created for an ephemeral volume";
+      errors.invalid(`${at}.persistentVolumeClaim.claimName`, claim, text);
     }
   }
-  if (secret) {
-    if (!secret.secretName) errors.required(`${at}.secret.secretName`);
-    checkMode(errors, `${at}.secret.defaultMode`, secret.defaultMode);
-    checkItems(errors, `${at}.secret.items`, secret.items);
-  }
-  if (configMap) {
-    if (!configMap.name) errors.required(`${at}.configMap.name`);
-    checkMode(errors, `${at}.configMap.defaultMode`, configMap.defaultMode);
-    checkItems(errors, `${at}.configMap.items`, configMap.items);
-  }
-  if (persistentVolumeClaim && !persistentVolumeClaim.claimName) {
-    errors.required(`${at}.persistentVolumeClaim.claimName`);
-  }
-  if (nfs) {
-    if (!nfs.server) errors.required(`${at}.nfs.server`);
-    if (!nfs.path) errors.required(`${at}.nfs.path`);
-    else if (!nfs.path.startsWith("/")) errors.invalid(`${at}.nfs.path`, nfs.path, "must be an absolute path");
-  }
-  if (csi && !csi.driver) errors.required(`${at}.csi.driver`);
-  if (downwardAPI) {
-    checkMode(errors, `${at}.downwardAPI.defaultMode`, downwardAPI.defaultMode);
-    checkDownward(errors, `${at}.downwardAPI`, downwardAPI.items);
-  }
-  if (projected) {
-    checkMode(errors, `${at}.projected.defaultMode`, projected.defaultMode);
-    for (const [index, source] of (projected.sources ?? []).entries()) {
-      checkProjection(errors, `${at}.projected.sources[${index}]`, source);
-    }
-  }
+  return volumes;
 }
 
-function checkProjection(errors: Errors, at: string, source: VolumeProjection): void {
-  const kinds = Object.keys(source);
-  if (kinds.length === 0) errors.required(at, "must specify a volume type");
-  for (const kind of kinds.slice(1)) errors.forbidden(`${at}.${kind}`, "may not specify more than 1 volume type");
-  for (const field of ["secret", "configMap"] as const) {
-    const projection = source[field];
-    if (!projection) continue;
-    if (!projection.name) errors.required(`${at}.${field}.name`);
-    checkItems(errors, `${at}.${field}.items`, projection.items);
-  }
-  if (source.downwardAPI) checkDownward(errors, `${at}.downwardAPI`, source.downwardAPI.items);
-  const token = source.serviceAccountToken;
-  if (!token) return;
-  const seconds = token.expirationSeconds ?? 0;
-  if (seconds < 600) {
-    errors.invalid(
-      `${at}.serviceAccountToken.expirationSeconds`,
-      seconds,
-      "may not specify a duration less than 10 minutes",
-    );
-  }
-  if (seconds > 2 ** 32) {
-    errors.invalid(
-      `${at}.serviceAccountToken.expirationSeconds`,
-      seconds,
-      "may not specify a duration larger than 2^32 seconds",
-    );
-  }
-  if (!token.path) errors.required(`${at}.serviceAccountToken.path`);
-  else checkRelativePath(errors, `${at}.serviceAccountToken.path`, token.path);
+function checkSource(errors: Errors, at: string, volume: Volume, pod: { readonly name?: string } | undefined): void {
+  const { emptyDir, secret, configMap, projected, downwardAPI, iscsi, csi, ephemeral, image, gitRepo } = volume;
+  checkOneSource(
+    errors,
+    at,
+    volume,
+    order,
+    {
+      emptyDir() {
+        if (emptyDir!.sizeLimit !== undefined && parseQuantity(emptyDir!.sizeLimit).sign < 0) {
+          errors.forbidden(`${at}.emptyDir.sizeLimit`, "SizeLimit field must be a valid resource quantity");
+        }
+      },
+      gitRepo() {
+        errors.present(`${at}.gitRepo.repository`, gitRepo!.repository);
+        checkRelativePath(errors, `${at}.gitRepo.directory`, gitRepo!.directory);
+      },
+      secret: () => checkFiles(errors, `${at}.secret`, "secretName", secret!.secretName, secret!),
+      configMap: () => checkFiles(errors, `${at}.configMap`, "name", configMap!.name, configMap!),
+      persistentVolumeClaim: () =>
+        errors.present(`${at}.persistentVolumeClaim.claimName`, volume.persistentVolumeClaim!.claimName),
+      downwardAPI() {
+        checkMode(errors, `${at}.downwardAPI.defaultMode`, downwardAPI!.defaultMode);
+        for (const item of downwardAPI!.items ?? []) checkDownwardFile(errors, `${at}.downwardAPI`, item);
+      },
+      projected: () => checkProjected(errors, `${at}.projected`, projected!),
+      csi() {
+        checkDriverName(errors, `${at}.csi.driver`, csi!.driver);
+        const name = csi!.nodePublishSecretRef?.name;
+        if (!csi!.nodePublishSecretRef) return;
+        if (!name) errors.required(`${at}.csi.nodePublishSecretRef.name`);
+        else errors.messages(`${at}.csi.name`, name, dns1123Subdomain(name));
+      },
+      ephemeral() {
+        const template = ephemeral!.volumeClaimTemplate;
+        if (!template) errors.required(`${at}.ephemeral.volumeClaimTemplate`);
+        else checkClaimTemplate(errors, `${at}.ephemeral.volumeClaimTemplate`, template);
+        if (!pod?.name || !volume.name) return;
+        const claim = `${pod.name}-${volume.name}`;
+        for (const message of dns1123Subdomain(claim)) {
+          errors.invalid(`${at}.name`, volume.name, `PVC name ${JSON.stringify(claim)}: ${message}`);
+        }
+      },
+      image() {
+        if (pod) errors.present(`${at}.image.reference`, image!.reference);
+        errors.oneOf(`${at}.image.pullPolicy`, image!.pullPolicy, ["Always", "IfNotPresent", "Never"]);
+      },
+    },
+    false,
+  );
+  if (iscsi) checkIscsiLength(errors, `${at}.name`, volume.name, volume.name, iscsi);
 }
 
-function checkMode(errors: Errors, path: string, mode: number | undefined): void {
-  if (mode !== undefined && (mode < 0 || mode > 0o777)) errors.invalid(path, mode, modeMessage);
+interface Files {
+  defaultMode?: number;
+  items?: readonly KeyToPath[];
 }
 
-function checkItems(errors: Errors, path: string, items: readonly KeyToPath[] | undefined): void {
-  for (const [index, item] of (items ?? []).entries()) {
-    const at = `${path}[${index}]`;
-    if (!item.key) errors.required(`${at}.key`);
-    if (!item.path) errors.required(`${at}.path`);
-    else checkRelativePath(errors, `${at}.path`, item.path);
-    checkMode(errors, `${at}.mode`, item.mode);
-  }
+function checkFiles(errors: Errors, at: string, field: string, name: string | undefined, files: Files): void {
+  errors.present(`${at}.${field}`, name);
+  checkMode(errors, `${at}.defaultMode`, files.defaultMode);
+  for (const [index, item] of (files.items ?? []).entries()) checkKeyToPath(errors, `${at}.items[${index}]`, item);
+}
+
+export function checkKeyToPath(errors: Errors, at: string, item: KeyToPath): void {
+  errors.present(`${at}.key`, item.key);
+  errors.present(`${at}.path`, item.path);
+  checkFilePath(errors, `${at}.path`, item.path);
+  checkMode(errors, `${at}.mode`, item.mode);
 }
 
 interface DownwardFile {
   path: string;
   mode?: number;
-  fieldRef?: { fieldPath: string };
-  resourceFieldRef?: { resource: string };
+  fieldRef?: { fieldPath: string; apiVersion?: string };
+  resourceFieldRef?: { resource: string; containerName?: string; divisor?: string };
 }
 
-function checkDownward(errors: Errors, path: string, items: readonly DownwardFile[] | undefined): void {
-  for (const item of items ?? []) {
-    if (!item.path) errors.required(`${path}.path`);
-    else checkRelativePath(errors, `${path}.path`, item.path);
-    if (item.fieldRef) checkFieldRef(errors, `${path}.fieldRef`, item.fieldRef.fieldPath, fileFields);
-    else if (item.resourceFieldRef)
-      checkResourceField(errors, `${path}.resourceFieldRef`, item.resourceFieldRef.resource);
-    else errors.required(path, "one of fieldRef and resourceFieldRef is required");
-    checkMode(errors, `${path}.mode`, item.mode);
-  }
+export function checkDownwardFile(errors: Errors, at: string, file: DownwardFile): void {
+  errors.present(`${at}.path`, file.path);
+  checkFilePath(errors, `${at}.path`, file.path);
+  if (file.fieldRef) {
+    checkFieldRef(errors, `${at}.fieldRef`, file.fieldRef, fileFields);
+    if (file.resourceFieldRef) {
+      errors.invalid(at, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+    }
+  } else if (file.resourceFieldRef) {
+    checkResourceField(errors, `${at}.resourceFieldRef`, file.resourceFieldRef, true);
+  } else errors.required(at, "one of fieldRef and resourceFieldRef is required");
+  checkMode(errors, `${at}.mode`, file.mode);
 }

@@ -1,5 +1,6 @@
 /** Subresources whose body is the whole object, and of which each may change only a part. */
 import type { ResourceFacts } from "../../api/resource.ts";
+import { deepEqual } from "../../machinery/equality.ts";
 import { cloneJson } from "../../machinery/json.ts";
 import type { KubeObject } from "../../machinery/object.ts";
 
@@ -32,13 +33,47 @@ const rules: Readonly<Record<string, SubresourceRule>> = {
   }),
   "certificatesigningrequests/approval": onlyChanging((wanted, object) => {
     const conditions = wanted.status?.["conditions"];
+    object.metadata = wanted.metadata;
     object.status = { ...object.status, ...(conditions === undefined ? {} : { conditions }) };
   }),
+  "pods/resize": onlyChanging((wanted, object) => {
+    const spec: Record<string, unknown> = { ...object.spec };
+    for (const field of ["containers", "initContainers"]) {
+      const containers = resized(wanted.spec?.[field], spec[field]);
+      if (containers === undefined) delete spec[field];
+      else spec[field] = containers;
+    }
+    if (wanted.spec?.["resources"] === undefined) delete spec["resources"];
+    else spec["resources"] = wanted.spec["resources"];
+    object.spec = spec;
+  }),
   "pods/ephemeralcontainers": onlyChanging((wanted, object) => {
-    const containers = wanted.spec?.["ephemeralContainers"];
-    object.spec = { ...object.spec, ...(containers === undefined ? {} : { ephemeralContainers: containers }) };
+    const containers = wanted.spec?.["ephemeralContainers"] ?? [];
+    if (deepEqual(containers, object.spec?.["ephemeralContainers"] ?? [])) return;
+    object.spec = { ...object.spec, ephemeralContainers: containers };
+    object.metadata.generation = (object.metadata.generation ?? 0) + 1;
   }),
 };
+
+interface Resizable {
+  name?: unknown;
+  resources?: unknown;
+  resizePolicy?: unknown;
+}
+
+/** The containers of `old` with the resources of `wanted`; where those are not the same containers, `wanted` itself. */
+function resized(wanted: unknown, old: unknown): unknown {
+  if (!Array.isArray(wanted) || !Array.isArray(old) || wanted.length !== old.length) return wanted;
+  if (wanted.some((one: Resizable, index) => one.name !== (old[index] as Resizable).name)) return wanted;
+  return wanted.map(({ resources, resizePolicy }: Resizable, index) => {
+    const { resources: _, resizePolicy: __, ...rest } = old[index] as Resizable;
+    return {
+      ...rest,
+      ...(resources === undefined ? {} : { resources }),
+      ...(resizePolicy === undefined ? {} : { resizePolicy }),
+    };
+  });
+}
 
 /** The rule of a subresource, if it is one of this kind. */
 export function subresourceRule(facts: ResourceFacts, subresource: string): SubresourceRule | undefined {

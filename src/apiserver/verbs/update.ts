@@ -95,7 +95,7 @@ async function tryUpdate(
       ...(facts.strategy.validate && validated ? facts.strategy.validate(next) : []),
       ...(facts.strategy.validateUpdate?.(next, old, subresource) ?? []),
     ]);
-    if (subresource !== "status") for (const text of facts.strategy.warnings?.(next) ?? []) call.warn(text);
+    if (subresource !== "status") for (const text of facts.strategy.warnings?.(next, old) ?? []) call.warn(text);
     await validateAdmission(core, call, scale ? attributes : { ...attributes, object: next });
     if (sameObject(next, old)) return { item: current };
     next.metadata.resourceVersion = old.metadata.resourceVersion!;

@@ -91,14 +91,16 @@ test("the old and the new name of a pod's service account are one field", () => 
   }
 });
 
+const digest = `sha256:${"ab".repeat(32)}`;
+
 test("images without tag and digest are latest; a port in the host name is no tag", () => {
   const tags: Record<string, string> = {
     nginx: "latest",
     "nginx:1": "1",
     "a:5000/nginx": "latest",
     "a:5000/nginx:2": "2",
-    "nginx@sha256:ab": "",
-    "nginx:3@sha256:ab": "3",
+    [`nginx@${digest}`]: "",
+    [`nginx:3@${digest}`]: "3",
   };
   for (const [image, tag] of Object.entries(tags)) assert.equal(imageTag(image), tag, image);
 });
