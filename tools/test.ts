@@ -1,7 +1,8 @@
 /**
  * All checks, from the quick to the slow: `npm test`. Stops at the first stage that fails.
  *
- * `npm test -- unit api` runs the named stages only; the stages are lint, unit, api, conformance and e2e.
+ * `npm test -- unit api` runs the named stages only; the stages are lint, unit, api, fuzz, conformance and
+ * e2e.
  */
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
@@ -37,6 +38,8 @@ const stages: Stage[] = [
   { name: "unit", run: () => nodeTest("test/unit/**/*.test.ts", { timeoutMs: 120_000 }) },
   { name: "api", run: () => nodeTest("test/api/**/*.test.ts", { timeoutMs: 300_000 }) },
   // Mostly waiting for controllers: two files at once keep the stage short.
+  // A minute of hostile requests, other ones each time; what it finds can be repeated by the seed that it prints.
+  { name: "fuzz", run: () => command(process.execPath, ["test/fuzz/run.ts"]) },
   {
     name: "conformance",
     run: () => nodeTest("test/conformance/**/*.test.ts", { timeoutMs: 300_000, concurrency: 2 }),

@@ -4,7 +4,7 @@ import { validateDefinition, validateDefinitionUpdate } from "./validation/defin
 
 /** Remembers every version that objects may be stored in. */
 function recordStorageVersion(definition: CustomResourceDefinition): void {
-  const version = definition.spec.versions.find((candidate) => candidate.storage)?.name;
+  const version = definition.spec.versions?.find((candidate) => candidate.storage)?.name;
   if (version === undefined) return;
   definition.status ??= {};
   const stored = definition.status.storedVersions ?? [];

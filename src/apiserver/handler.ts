@@ -2,14 +2,13 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { ResourceFacts } from "../api/resource.ts";
-import { apiVersionOf, type KubeObject } from "../machinery/object.ts";
+import { apiVersionOf } from "../machinery/object.ts";
 import { badRequest, methodNotSupported, notBuilt, StatusError } from "../machinery/status.ts";
 import type { Relay } from "./aggregation/aggregator.ts";
 import { forbiddenError } from "./authorization/forbidden-error.ts";
 import { managerOf, readWriteParameters } from "./call-options.ts";
 import { type Call, type Core, groupResource, toStatusError } from "./core.ts";
-import { mediaTypeOf, parseBody, readBody } from "./http/body.ts";
-import { type Exchange, schemasOf, setWarnings } from "./http/exchange.ts";
+import { type Exchange, readObjectBody, setWarnings } from "./http/exchange.ts";
 import { FanOut } from "./http/fan-out.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { negotiate } from "./http/negotiate.ts";
@@ -25,7 +24,7 @@ import {
 import { sendError, sendObject } from "./http/reply.ts";
 import { Turns } from "./http/turns.ts";
 import { answerWatch, answerWatchSocket } from "./http/watch-requests.ts";
-import { checkVerb, isObjectSubresource } from "./operations.ts";
+import { checkVerb, decodeBody, isObjectSubresource } from "./operations.ts";
 import type {
   Authorizer,
   BodySubresource,
@@ -39,6 +38,7 @@ import { checkScope, nameInPath, pathNotFound, urlOf } from "./request-path.ts";
 import type { ResourceTable } from "./resource-table.ts";
 import { connectOptions } from "./subresources/connect-options.ts";
 import { admissionAttributes, admit, validateAdmission } from "./verbs/admit.ts";
+import { bodyTypeOf } from "./verbs/body-type.ts";
 
 /** Handlers of what is more than reading and writing objects; keys are "<group>/<resource>[/<subresource>]". */
 export interface SpecialHandlers {
@@ -223,24 +223,6 @@ export class Handler {
     checkVerb(facts, info.subresource, info.verb);
     const encoding = negotiate(request.headers.accept, "typed");
     const parameters = readWriteParameters(url.searchParams, "CreateOptions");
-    const bytes = await readBody(request);
-    const kind = (info.subresource && facts.subresources[info.subresource]?.kind) || facts.kind;
-    const value = await parseBody(
-      bytes,
-      mediaTypeOf(request.headers["content-type"]),
-      kind,
-      {},
-      schemasOf(facts, info.subresource),
-    );
-    if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw badRequest(`the object provided is unrecognized (must be of type ${kind})`);
-    }
-    const own = info.subresource ? facts.subresources[info.subresource] : undefined;
-    const type = {
-      kind,
-      apiVersion: own?.kind ? apiVersionOf({ ...facts, ...own } as ResourceFacts) : apiVersionOf(facts),
-    };
-    const body: KubeObject = { ...type, metadata: {}, ...value };
     const warnings: string[] = [];
     const { core, context } = this.#options;
     const { dryRun, options } = parameters;
@@ -249,6 +231,8 @@ export class Handler {
       setWarnings(response, warnings);
     };
     const call = { ...callOf(facts, info, user), dryRun, options, warn };
+    const parsed = await readObjectBody({ request, call }, parameters.fieldValidation);
+    const body = decodeBody(bodyTypeOf(facts, info.subresource), parsed, warn);
     const attributes = admissionAttributes(call, "CREATE", body, undefined);
     await admit(core, call, attributes);
     await validateAdmission(core, call, attributes);

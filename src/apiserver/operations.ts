@@ -1,11 +1,19 @@
 /** What both doors of the API, HTTP and the in-process client, do with a call whose body is parsed. */
 import type { ResourceFacts } from "../api/resource.ts";
 import { builtInSchema } from "../api/schemas.ts";
+import type { KubeObject } from "../machinery/object.ts";
 import { methodNotSupported, StatusError } from "../machinery/status.ts";
 import { type Call, type Core, groupResource } from "./core.ts";
 import { CachedObject } from "./storage/cached-object.ts";
 import { create } from "./verbs/create.ts";
-import { decodeObject, defaultObject, type FieldValidation, type Findings, report } from "./verbs/decode.ts";
+import {
+  decodeObject,
+  defaultObject,
+  type FieldValidation,
+  type Findings,
+  report,
+  type Typed,
+} from "./verbs/decode.ts";
 import { get } from "./verbs/get.ts";
 import { applyPatchTo, type PatchRequest, patch } from "./verbs/patch.ts";
 import { updateScale } from "./verbs/scale.ts";
@@ -72,13 +80,22 @@ export async function patchObject(core: Core, call: Call, request: PatchRequest)
   return { item: scaleItem(item), created: false };
 }
 
-function decode(call: Call, { value, findings, fieldValidation, inOrder }: ParsedBody) {
-  const { facts } = call;
-  const found: Findings = { texts: [...findings] };
-  const object = decodeObject(facts, value, found);
-  const texts = inOrder && found.texts.length > 1 && !facts.custom ? inOrder(found.texts) : found.texts;
-  report(facts, { texts }, fieldValidation, call.warn);
+function decode({ facts, warn }: Call, body: ParsedBody) {
+  const object = decodeBody(facts, body, warn);
   defaultObject(facts, object);
+  return object;
+}
+
+/** The object of a body in canonical form, without defaults. Throws 400; `warn` gets what does not refuse it. */
+export function decodeBody(
+  type: Typed,
+  { value, findings, fieldValidation, inOrder }: ParsedBody,
+  warn: (text: string) => void,
+): KubeObject {
+  const found: Findings = { texts: [...findings] };
+  const object = decodeObject(type, value, found);
+  const texts = inOrder && found.texts.length > 1 && !type.custom ? inOrder(found.texts) : found.texts;
+  report(type, { texts }, fieldValidation, warn);
   return object;
 }
 

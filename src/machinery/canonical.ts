@@ -11,6 +11,8 @@ import { canonicalMicroTime, canonicalTime } from "./time-text.ts";
 export interface CanonicalOptions {
   /** Called with the path ("spec.containers[0].foo") of each field that the schema does not know; it is dropped. */
   readonly onUnknown?: (path: string) => void;
+  /** Empty lists that Go's encoder does not leave out become null, as they come back from a store that keeps protobuf. */
+  readonly emptyAsNull?: boolean;
 }
 
 /** The texts of strict decoding, for warnings and for the 400 of `fieldValidation=Strict`. */
@@ -21,6 +23,7 @@ export const strictMessage = {
 
 interface Context {
   readonly onUnknown: ((path: string) => void) | undefined;
+  readonly emptyAsNull: boolean;
 }
 
 /** Where a value stands, as Go's errors say it: the struct that has the field, and the path without indexes. */
@@ -88,7 +91,12 @@ function fieldsOf(schema: Schema): readonly (readonly [string, Field])[] {
 export function zeroValue(schema: Schema): unknown {
   switch (schema.type) {
     case "object":
-      return canonicalObject(schema, {}, { struct: "", fields: "", path: "" }, { onUnknown: undefined });
+      return canonicalObject(
+        schema,
+        {},
+        { struct: "", fields: "", path: "" },
+        { onUnknown: undefined, emptyAsNull: false },
+      );
     case "string":
       return "";
     case "integer":
@@ -137,7 +145,7 @@ function canonicalObject(schema: Schema, value: unknown, place: Place, context: 
       context,
     );
     if (field.empty === "omit" && isEmpty(inner)) continue;
-    result[key] = inner;
+    result[key] = context.emptyAsNull && Array.isArray(inner) && inner.length === 0 ? null : inner;
   }
   if (schema.preserveUnknownFields) for (const key of unknown) setKey(result, key, value[key]);
   return result;
@@ -227,7 +235,8 @@ function canonicalValue(schema: Schema, value: unknown, place: Place, context: C
  * with Go's text where a type does not fit. Fields come in the schema's order, map keys sorted.
  */
 export function canonicalize(schema: Schema, value: unknown, options: CanonicalOptions = {}): unknown {
-  return canonicalElement(schema, value, { struct: "", fields: "", path: "" }, { onUnknown: options.onUnknown });
+  const { onUnknown, emptyAsNull = false } = options;
+  return canonicalElement(schema, value, { struct: "", fields: "", path: "" }, { onUnknown, emptyAsNull });
 }
 
 /** Sets the schema's static defaults where fields are absent, in place. Absent objects stay absent. */

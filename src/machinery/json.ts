@@ -152,13 +152,17 @@ export function parseJson(text: string | Uint8Array, options: ParseOptions = {})
   return value;
 }
 
-/** Prints JSON without spaces; BigInts as plain integers. `undefined` prints as null. Throws TypeError for cycles. */
-export function stringifyJson(value: unknown): string {
+/**
+ * Prints JSON, without spaces unless `indent` says how many; BigInts as plain integers. `undefined` prints as null. Throws
+ * TypeError for cycles.
+ */
+export function stringifyJson(value: unknown, indent?: number): string {
   try {
-    return JSON.stringify(value) ?? "null";
+    return JSON.stringify(value, undefined, indent) ?? "null";
   } catch {
     // A BigInt somewhere: rare, so the common case does not pay for a replacer.
-    return JSON.stringify(value, (_key, item) => (typeof item === "bigint" ? JSON.rawJSON(String(item)) : item));
+    const exact = (_key: string, item: unknown) => (typeof item === "bigint" ? JSON.rawJSON(String(item)) : item);
+    return JSON.stringify(value, exact, indent);
   }
 }
 

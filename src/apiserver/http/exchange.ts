@@ -1,10 +1,10 @@
 import type { ResourceFacts } from "../../api/resource.ts";
-import { builtInSchema } from "../../api/schemas.ts";
 import { strictMessage } from "../../machinery/canonical.ts";
 import { visitKeys } from "../../machinery/json.ts";
 import type { Call, Core } from "../core.ts";
 import type { ParsedBody } from "../operations.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
+import { bodyTypeOf } from "../verbs/body-type.ts";
 import { mediaTypeOf, parseBody, readBody, type SchemaFor } from "./body.ts";
 import { encodeItem, encodeList, parseIncludeObject, type View } from "./encode.ts";
 import type { Incoming, Outgoing } from "./messages.ts";
@@ -50,7 +50,7 @@ export async function sendPage(exchange: Exchange, page: Parameters<typeof encod
 
 /** The body of a write, with what reading it found. */
 export async function readObjectBody(
-  { request, call }: Exchange,
+  { request, call }: Pick<Exchange, "request" | "call">,
   fieldValidation: ParsedBody["fieldValidation"],
 ): Promise<ParsedBody> {
   const findings: string[] = [];
@@ -58,7 +58,7 @@ export async function readObjectBody(
   const bytes = await readBody(request);
   const onStrictYaml = (text: string) => findings.push(text);
   const options = fieldValidation === "Ignore" ? {} : { onDuplicate, onStrictYaml };
-  const kind = call.subresource === "scale" ? "Scale" : call.facts.kind;
+  const { kind } = bodyTypeOf(call.facts, call.subresource);
   const mediaType = mediaTypeOf(request.headers["content-type"]);
   const value = await parseBody(bytes, mediaType, kind, options, schemasOf(call.facts, call.subresource));
   const isJson = mediaType === "" || mediaType === "application/json";
@@ -81,21 +81,10 @@ function inOrderOf(text: string, findings: readonly string[]): string[] {
   return [...findings].sort((a, b) => (ranks.get(a) === ranks.get(b) ? 0 : ranks.get(a)! - ranks.get(b)!));
 }
 
-/** Types that stand in protobuf bodies of subresources; the others send the resource's own kind. */
-const subresourceSchemas: Readonly<Record<string, string>> = {
-  Scale: "io.k8s.api.autoscaling.v1.Scale",
-  Eviction: "io.k8s.api.policy.v1.Eviction",
-  Binding: "io.k8s.api.core.v1.Binding",
-  TokenRequest: "io.k8s.api.authentication.v1.TokenRequest",
-};
-
 /** How protobuf bodies of a resource are read; custom resources have no protobuf, but their Scale has. */
 export function schemasOf(facts: ResourceFacts, subresource: string | undefined): SchemaFor | undefined {
   if (facts.custom && subresource !== "scale") return undefined;
-  return (_apiVersion, kind) => {
-    const other = subresource && Object.hasOwn(subresourceSchemas, kind) ? subresourceSchemas[kind] : undefined;
-    return other ? builtInSchema(other) : facts.schema;
-  };
+  return () => bodyTypeOf(facts, subresource).schema;
 }
 
 /** Tells warnings in their header. */

@@ -1,6 +1,7 @@
 import type { ResourceFacts } from "../../api/resource.ts";
 import { builtInSchema } from "../../api/schemas.ts";
-import { JsonError } from "../../machinery/json.ts";
+import { canonicalize } from "../../machinery/canonical.ts";
+import { isRecord, JsonError, stringifyJson } from "../../machinery/json.ts";
 import { badRequest, fieldError, invalid, StatusError, unsupportedMediaType } from "../../machinery/status.ts";
 import { readDeleteParameters, readListParameters, readWriteParameters } from "../call-options.ts";
 import { createObject, patchObject, readObject, updateObject } from "../operations.ts";
@@ -87,20 +88,27 @@ export async function answerPatch(exchange: Exchange): Promise<void> {
   await sendItem(exchange, created ? 201 : 200, item, view);
 }
 
+const deleteOptionsSchema = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+
 async function deleteOptions({ request, url }: Exchange) {
   const bytes = await readBody(request);
   if (bytes.length === 0) return readDeleteParameters(undefined, url.searchParams);
   const body = await parseBody(bytes, mediaTypeOf(request.headers["content-type"]), "DeleteOptions", {}, () =>
-    builtInSchema("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
+    builtInSchema(deleteOptionsSchema),
   );
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
-    throw badRequest("the object provided is unrecognized (must be of type DeleteOptions)");
+  if (!isRecord(body)) throw badRequest("the object provided is unrecognized (must be of type DeleteOptions)");
+  const { kind = "DeleteOptions" } = body;
+  if (kind !== "DeleteOptions") {
+    throw badRequest(`decoded object cannot be converted to DeleteOptions: its kind is ${stringifyJson(kind)}`);
   }
-  const { kind } = body as { kind?: unknown };
-  if (kind !== undefined && kind !== "DeleteOptions") {
-    throw badRequest(`decoded object cannot be converted to DeleteOptions: its kind is ${JSON.stringify(kind)}`);
+  try {
+    const options = canonicalize(builtInSchema(deleteOptionsSchema), body) as Record<string, unknown>;
+    return readDeleteParameters(options, url.searchParams);
+  } catch (error) {
+    if (error instanceof StatusError && error.code !== 400) throw error;
+    const why = (error as Error).message;
+    throw badRequest(`DeleteOptions in version "v1" cannot be handled as a DeleteOptions: ${why}`);
   }
-  return readDeleteParameters(body as Record<string, unknown>, url.searchParams);
 }
 
 export async function answerDelete(exchange: Exchange): Promise<void> {

@@ -1,6 +1,6 @@
 import { promisify } from "node:util";
 import { constants, gzip } from "node:zlib";
-import { stringifyJson } from "../../machinery/json.ts";
+import { parseJson, stringifyJson } from "../../machinery/json.ts";
 import type { StatusError } from "../../machinery/status.ts";
 import { encodeKubernetesProtobuf, protobufType } from "./kubernetes-protobuf.ts";
 import type { Incoming, Outgoing } from "./messages.ts";
@@ -91,10 +91,10 @@ export async function sendEncoded(
 ): Promise<void> {
   let body = json;
   if (encoding.type === "yaml") {
-    const { stringify } = await import("yaml");
-    body = stringify(JSON.parse(json.toString()), { schema: "yaml-1.1", lineWidth: 0, aliasDuplicateObjects: false });
+    const { printYaml } = await import("./yaml-text.ts");
+    body = printYaml(parseJson(json));
   } else if (encoding.type === "json" && (pretty || encoding.pretty) && json.length < pieceBytes * 16) {
-    body = `${JSON.stringify(JSON.parse(json.toString()), undefined, 2)}\n`;
+    body = `${stringifyJson(parseJson(json), 2)}\n`;
   }
   await sendBytes(request, response, code, contentTypes[encoding.type], body);
 }

@@ -5,6 +5,7 @@
  */
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from "yaml";
 import { maxJsonDepth, setKey } from "../../machinery/json.ts";
+import { plainScalars } from "./yaml-scalars.ts";
 
 /** Values that aliases may repeat, all together. */
 const maxRepeatedValues = 400_000;
@@ -42,12 +43,12 @@ const scalar = (name: string, test: RegExp, resolve: (text: string) => unknown) 
 });
 
 const scalars = [
-  scalar("null", /^(?:~|null|Null|NULL)?$/, () => null),
-  scalar("bool", /^(?:[yY]|yes|Yes|YES|true|True|TRUE|on|On|ON)$/, () => true),
-  scalar("bool", /^(?:[nN]|no|No|NO|false|False|FALSE|off|Off|OFF)$/, () => false),
-  scalar("int", /^[-+]?(?:0b[01_]+|0x[\da-fA-F_]+|0o?[0-7_]+|0|[1-9][\d_]*)$/, wholeNumber),
-  scalar("float", /^[-+]?(?:\.\d[\d_]*|\d[\d_]*(?:\.[\d_]*)?)(?:[eE][-+]?\d+)?$/, fraction),
-  scalar("float", /^(?:\.nan|\.NaN|\.NAN|[-+]?\.(?:inf|Inf|INF))$/, (text) => {
+  scalar("null", plainScalars.null, () => null),
+  scalar("bool", plainScalars.true, () => true),
+  scalar("bool", plainScalars.false, () => false),
+  scalar("int", plainScalars.integer, wholeNumber),
+  scalar("float", plainScalars.fraction, fraction),
+  scalar("float", plainScalars.noNumber, (text) => {
     const name = /n$/i.test(text) ? "NaN" : text.startsWith("-") ? "-Inf" : "+Inf";
     throw new Error(`json: unsupported value: ${name}`);
   }),

@@ -15,7 +15,8 @@ export interface Findings {
   readonly texts: string[];
 }
 
-type Typed = Pick<ResourceFacts, "group" | "version" | "kind" | "schema" | "custom">;
+/** What decoding has to know of a kind. */
+export type Typed = Pick<ResourceFacts, "group" | "version" | "kind" | "schema" | "custom">;
 
 /** How Kubernetes begins every error about a body that is not what its kind says. */
 export function cannotBeHandled(type: Typed, why: string): StatusError {
@@ -64,7 +65,9 @@ export function decodeObject(type: Typed, body: unknown, findings: Findings): Ku
   try {
     const onUnknown = (path: string) => findings.texts.push(`unknown field ${JSON.stringify(path)}`);
     object = (
-      type.custom ? decodeCustom(type, body, onUnknown) : canonicalize(type.schema, body, { onUnknown })
+      type.custom
+        ? decodeCustom(type, body, onUnknown)
+        : canonicalize(type.schema, body, { onUnknown, emptyAsNull: true })
     ) as KubeObject;
   } catch (error) {
     if (error instanceof StatusError && error.code !== 400) throw error;

@@ -1,10 +1,10 @@
 /** The scale subresource: an autoscaling/v1 Scale in front of a workload's replica count. */
-import { cloneJson, isRecord } from "../../machinery/json.ts";
-import type { KubeObject } from "../../machinery/object.ts";
+import { cloneJson } from "../../machinery/json.ts";
 import { badRequest, conflict, fieldError, invalid } from "../../machinery/status.ts";
 import { type Call, type Core, groupResource } from "../core.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
-import { cannotBeHandled } from "./decode.ts";
+import { bodyTypeOf } from "./body-type.ts";
+import { decodeObject } from "./decode.ts";
 import { type Scale, setReplicas, toScale } from "./scale-object.ts";
 import { guaranteedUpdate } from "./update.ts";
 
@@ -12,22 +12,13 @@ import { guaranteedUpdate } from "./update.ts";
 export async function updateScale(core: Core, call: Call, propose: (current: Scale) => unknown): Promise<CachedObject> {
   const { facts } = call;
   return guaranteedUpdate(core, call, (current) => {
-    const scale = propose(toScale(current));
-    const type = { group: "autoscaling", version: "v1", kind: "Scale", schema: facts.schema };
-    if (!isRecord(scale) || !isRecord(scale["metadata"])) throw cannotBeHandled(type, "the body is no Scale");
-    const spec = isRecord(scale["spec"]) ? scale["spec"] : {};
-    const replicas = spec["replicas"] ?? 0;
-    if (typeof replicas !== "number" || !Number.isInteger(replicas)) {
-      throw cannotBeHandled(
-        type,
-        "json: cannot unmarshal spec.replicas into Go struct field ScaleSpec.spec.replicas of type int32",
-      );
-    }
+    const scale = decodeObject(bodyTypeOf(facts, "scale"), propose(toScale(current)), { texts: [] }) as Scale;
+    const replicas = scale.spec?.replicas ?? 0;
     if (replicas < 0) {
       const error = fieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0");
       throw invalid({ group: "autoscaling", resource: "Scale" }, call.name, [error]);
     }
-    const { name, uid, resourceVersion } = scale["metadata"] as KubeObject["metadata"];
+    const { name, uid, resourceVersion } = scale.metadata;
     if (name !== undefined && name !== call.name) {
       throw badRequest(`the name of the object (${name}) does not match the name on the URL (${call.name})`);
     }
