@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
+import { RawAnswer, type WebhookHandler, WebhookServer } from "../../../support/webhook-server.ts";
 import { ApiHarness, type Json } from "../harness.ts";
-import { RawAnswer, type WebhookHandler, WebhookServer } from "../webhook-server.ts";
 
 const mutatingPath = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 const validatingPath = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";

@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
-import { makeCertificate } from "./certificates.ts";
-import type { Json } from "./harness.ts";
+import { makeCertificate } from "../unit/apiserver/certificates.ts";
+import type { Json } from "../unit/apiserver/harness.ts";
 
 /** What a webhook got, and what it answers: a body, or a code with a text. */
 export type WebhookHandler = (review: Json, path: string) => Json | Promise<Json>;
