@@ -147,7 +147,9 @@ export function validateValidatingPolicy(
   }
   if (auditAnnotations.length > maxAuditAnnotations) {
     const text = `must not have more than ${maxAuditAnnotations} auditAnnotations`;
-    errors.invalid("spec.auditAnnotations", auditAnnotations, text);
+    // Kubernetes shows its own form of them here.
+    const shown = auditAnnotations.map(({ key, valueExpression }) => ({ Key: key, ValueExpression: valueExpression }));
+    errors.invalid("spec.auditAnnotations", shown, text);
   }
   const keys = new Set<string>();
   for (const [i, annotation] of auditAnnotations.entries()) {
@@ -239,6 +241,9 @@ function checkBinding(errors: Errors, { policyName, paramRef, matchResources }: 
   checkMatchResources(errors, "spec.matchResources", matchResources);
 }
 
+/** Not in alphabetical order, where Kubernetes names them. */
+const notFoundActions = ["Deny", "Allow"];
+
 function checkParamRef(errors: Errors, path: string, { name, selector, parameterNotFoundAction }: ParamRef): void {
   const exclusive = "name and selector are mutually exclusive";
   if (name) {
@@ -250,7 +255,13 @@ function checkParamRef(errors: Errors, path: string, { name, selector, parameter
     if (name) errors.forbidden(`${path}.selector`, exclusive);
   }
   if (!name && !selector) errors.required(path, "one of name or selector must be specified");
-  errors.oneOf(`${path}.parameterNotFoundAction`, parameterNotFoundAction, ["Allow", "Deny"]);
+  const at = `${path}.parameterNotFoundAction`;
+  if (!parameterNotFoundAction) errors.required(at);
+  else if (!notFoundActions.includes(parameterNotFoundAction)) {
+    const supported = notFoundActions.map((one) => JSON.stringify(one)).join(", ");
+    const message = `Unsupported value: ${JSON.stringify(parameterNotFoundAction)}: supported values: ${supported}`;
+    errors.list.push({ reason: "FieldValueNotSupported", field: at, message });
+  }
 }
 
 export function validateValidatingBinding({ spec }: ValidatingAdmissionPolicyBinding): FieldError[] {
