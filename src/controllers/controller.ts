@@ -39,6 +39,35 @@ export interface Watch {
   attach(enqueue: (key: string, delayMs?: number) => void): void;
 }
 
+/** What a certificate request asks for. */
+export interface CertificateRequestFacts {
+  readonly commonName: string;
+  readonly organizations: readonly string[];
+  readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
+  readonly emailAddresses: readonly string[];
+  readonly uris: readonly string[];
+}
+
+/** Makes certificates with the cluster's authorities. */
+export interface CertificateAuthority {
+  /** Reads a PEM certificate request. Rejects when it is none, or is not signed by its own key. */
+  inspect(request: string): Promise<CertificateRequestFacts>;
+  /**
+   * Signs a PEM certificate request word for word, with the key usages that Kubernetes' names in `usages` stand for.
+   * @param authority which of the cluster's authorities: for who serves, or for who calls
+   * @returns PEM
+   */
+  sign(
+    request: string,
+    options: {
+      readonly authority: "server" | "client";
+      readonly usages: readonly string[];
+      readonly lifetimeMs: number;
+    },
+  ): Promise<string>;
+}
+
 /** Settings of the cluster that controllers need; all checked at the edge. */
 export interface ControllersConfig {
   readonly clusterName: string;
@@ -52,6 +81,8 @@ export interface ControllersConfig {
   readonly nodeMonitorGracePeriodMs: number;
   /** Terminated pods that are kept. Kubernetes: 12,500. */
   readonly terminatedPodThreshold: number;
+  /** Signs CertificateSigningRequests; absent: nobody does. */
+  readonly certificateAuthority?: CertificateAuthority;
 }
 
 /** What a controller is made from. */

@@ -1,3 +1,4 @@
+import { certificateController } from "./certificates.ts";
 import { clusterRoleAggregationController } from "./cluster-role-aggregation.ts";
 import type { ControllerFactory } from "./controller.ts";
 import { cronJobController } from "./cron-job.ts";
@@ -50,6 +51,7 @@ export const controllerFactories: readonly ControllerFactory[] = [
   claimProtectionController,
   volumeProtectionController,
   ephemeralVolumeController,
+  certificateController,
   resourceQuotaController,
   validatingAdmissionPolicyStatusController,
   namespaceController,

@@ -21,6 +21,7 @@ import type { Logger } from "../machinery/log.ts";
 import type { KubeObject } from "../machinery/object.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { TunnelServer } from "../tunnel/tunnel-server.ts";
+import { certificateAuthority } from "./certificate-authority.ts";
 import { prepareCertificates } from "./certificates.ts";
 import { ensureClusterDns } from "./cluster-dns.ts";
 import { containerHost } from "./container-host.ts";
@@ -209,6 +210,11 @@ export async function startServer(
         rootCa: certificates.serverCaBundle,
         nodeMonitorGracePeriodMs: 50_000,
         terminatedPodThreshold: 12_500,
+        certificateAuthority: certificateAuthority({
+          server: certificates.serverCa,
+          client: certificates.clientCa,
+          clock: clusterClock,
+        }),
       },
       resources: builtInResources.filter(({ verbs }) => verbs.includes("watch") && verbs.includes("delete")),
       signal,

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
+import type { CertificateRequestFacts } from "../controllers/controller.ts";
 import { ioClock, type Timer } from "../machinery/clock.ts";
 
 /** One certificate to be made. */
@@ -17,6 +18,8 @@ export interface SignRequest {
   /** The subject's private key, PEM; or `csr`, a DER PKCS#10 of which only the public key is taken. */
   readonly key?: string;
   readonly csr?: Buffer;
+  /** Takes subject, names and constraints from the request as they stand, with these usages (as Kubernetes names them). */
+  readonly copy?: { readonly usages: readonly string[] };
   /** Absent: self-signed. `certificate` may be "batch:<id>" for one that is made earlier in the same batch. */
   readonly issuer?: { certificate: string; readonly key: string };
 }
@@ -27,7 +30,16 @@ function workerUrl(): URL {
   return existsSync(source) ? source : new URL("./signer-worker.mjs", import.meta.url);
 }
 
-export type SignOutcome = { readonly pem: string } | { readonly error: string };
+/** A request to say what a DER PKCS#10 asks for. */
+export interface InspectRequest {
+  readonly id: string;
+  readonly inspect: Buffer;
+}
+
+export type SignOutcome =
+  | { readonly pem: string }
+  | { readonly facts: CertificateRequestFacts }
+  | { readonly error: string };
 
 /** How long an idle signer is kept: nodes that start together join within seconds. */
 const idleMs = 5_000;
@@ -39,7 +51,7 @@ class Signer {
   #batches = 0;
   readonly #waiting = new Map<number, { resolve: (outcomes: SignOutcome[]) => void; reject: (error: Error) => void }>();
 
-  run(requests: readonly SignRequest[]): Promise<SignOutcome[]> {
+  run(requests: readonly (SignRequest | InspectRequest)[]): Promise<SignOutcome[]> {
     this.#idle?.cancel();
     this.#worker ??= this.#start();
     const worker = this.#worker;
@@ -83,6 +95,17 @@ export async function signCertificates(requests: readonly SignRequest[]): Promis
   const outcomes = await signer.run(requests);
   return outcomes.map((outcome, index) => {
     if ("error" in outcome) throw new Error(`cannot make certificate "${requests[index]!.id}": ${outcome.error}`);
-    return outcome.pem;
+    return "pem" in outcome ? outcome.pem : "";
   });
+}
+
+/**
+ * Reads a certificate request in the worker.
+ * @param request DER PKCS#10
+ * @throws when it cannot be read, or is not signed by its own key
+ */
+export async function inspectRequest(request: Buffer): Promise<CertificateRequestFacts> {
+  const [outcome] = await signer.run([{ id: "request", inspect: request }]);
+  if (!outcome || !("facts" in outcome)) throw new Error(outcome && "error" in outcome ? outcome.error : "no answer");
+  return outcome.facts;
 }
