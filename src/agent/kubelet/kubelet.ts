@@ -16,7 +16,7 @@ import { ImageManager } from "./image-manager.ts";
 import { KubeletServer } from "./kubelet-server.ts";
 import { rotateLogs } from "./log-rotation.ts";
 import { memoryCapacityBytes } from "./node-facts.ts";
-import { whyUnfit } from "./node-fit.ts";
+import { whyNotResizable, whyUnfit } from "./node-fit.ts";
 import { NodeRegistration } from "./node-registration.ts";
 import { uidOf } from "./pod-facts.ts";
 import { podDirectory, removePodDirectory } from "./pod-volumes.ts";
@@ -104,6 +104,10 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   });
   const objects = new ReferencedObjects(client, ioClock);
   const workers = new Map<string, PodWorker>();
+  const othersThan = (pod: Pod) =>
+    [...workers.values()]
+      .filter((worker) => worker.uid !== uidOf(pod) && !worker.ended && worker.observed.sandboxes.length > 0)
+      .map((worker) => worker.granted);
   const context: WorkerContext = {
     client,
     cri,
@@ -126,16 +130,8 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     clusterClock,
     ioClock,
     logger,
-    admit: (pod) => {
-      const others = [...workers.values()].filter(
-        (worker) => worker.uid !== uidOf(pod) && !worker.ended && worker.observed.sandboxes.length > 0,
-      );
-      return whyUnfit(
-        pod,
-        others.map((worker) => worker.pod),
-        registration.allocatable,
-      );
-    },
+    admit: (pod) => whyUnfit(pod, othersThan(pod), registration.allocatable),
+    fit: (pod) => whyNotResizable(pod, othersThan(pod), registration.allocatable),
     onFinished: (uid) => {
       workers.delete(uid);
       void removePodDirectory(podDirectory(rootDir, uid)).catch((error: Error) =>

@@ -2,6 +2,7 @@ import type { Pod } from "../../api/generated/core-v1.ts";
 import { hostPortsCollide, podHostPorts } from "../../api/pod/host-ports.ts";
 import { parseQuantity } from "../../machinery/quantity.ts";
 import { podRequest } from "./pod-facts.ts";
+import type { PendingResize } from "./pod-resize.ts";
 
 /**
  * Why a pod that was bound to this node cannot run beside the others: the scheduler may have decided on old facts, or
@@ -32,6 +33,33 @@ export function whyUnfit(
     reason: "NodePorts",
     message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
   };
+}
+
+/** Why a pod that runs here cannot get these resources: never ("Infeasible"), or not beside the others ("Deferred"). */
+export function whyNotResizable(
+  pod: Pod,
+  others: readonly Pod[],
+  allocatable: Readonly<Record<string, string>>,
+): PendingResize | undefined {
+  for (const resource of ["cpu", "memory"]) {
+    const wanted = podRequest(pod, resource);
+    if (wanted === 0 || !allocatable[resource]) continue;
+    const capacity = parseQuantity(allocatable[resource]).toNumber();
+    const unit = (value: number) => Math.ceil(resource === "cpu" ? value * 1000 : value);
+    if (wanted <= capacity + 1e-9) continue;
+    return {
+      reason: "Infeasible",
+      message: `Node didn't have enough capacity: ${resource}, requested: ${unit(wanted)}, capacity: ${unit(capacity)}`,
+    };
+  }
+  // It has its place and its ports already.
+  const { pods: _, ...amounts } = allocatable;
+  const lack = whyUnfit(withoutPorts(pod), others, amounts);
+  return lack && { reason: "Deferred", message: lack.message };
+}
+
+function withoutPorts(pod: Pod): Pod {
+  return { ...pod, spec: { ...pod.spec!, containers: pod.spec!.containers.map(({ ports: __, ...rest }) => rest) } };
 }
 
 function lacking(resource: string, requested: number, used: number, capacity: number) {

@@ -1,5 +1,6 @@
 import type { Cri } from "../containerd/cri.ts";
 import type { ContainerStatus, PodSandboxStatus } from "../containerd/cri-messages.ts";
+import type { RuntimeAmounts } from "./container-amounts.ts";
 import { runtimeAnnotations, runtimeLabels } from "./runtime-config.ts";
 
 export interface ObservedContainer {
@@ -20,6 +21,8 @@ export interface ObservedContainer {
   readonly imageId: string;
   readonly hash: string;
   readonly logPath: string;
+  /** What the container may use; undefined when the runtime does not say. */
+  readonly resources?: RuntimeAmounts | undefined;
 }
 
 export interface ObservedSandbox {
@@ -47,6 +50,13 @@ const states = {
 
 const msOf = (nanoseconds: number): number => (nanoseconds > 0 ? Math.floor(nanoseconds / 1e6) : 0);
 
+function amountsOf({ resources }: ContainerStatus): RuntimeAmounts | undefined {
+  const linux = resources?.linux;
+  if (!linux) return undefined;
+  const { cpuShares, cpuQuota, cpuPeriod, memoryLimitInBytes } = linux;
+  return { cpuShares, cpuQuota, cpuPeriod, memoryLimitInBytes };
+}
+
 function observeContainer(status: ContainerStatus, sandboxId: string): ObservedContainer {
   return {
     id: status.id,
@@ -64,6 +74,7 @@ function observeContainer(status: ContainerStatus, sandboxId: string): ObservedC
     imageId: status.imageRef || status.imageId,
     hash: status.annotations[runtimeAnnotations.hash] ?? "",
     logPath: status.logPath,
+    resources: amountsOf(status),
   };
 }
 

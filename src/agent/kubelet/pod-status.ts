@@ -7,9 +7,11 @@ import type {
   PodStatus,
 } from "../../api/generated/core-v1.ts";
 import { formatTime } from "../../machinery/clock.ts";
+import { reportedResources } from "./container-amounts.ts";
 import type { ObservedContainer, ObservedPod } from "./observed-pod.ts";
 import { restarts } from "./plan.ts";
 import { type AnyContainer, allContainers, type ContainerKind, isSidecar, qosClassOf } from "./pod-facts.ts";
+import type { ResizeCondition } from "./pod-resize.ts";
 
 export interface Waiting {
   readonly reason: string;
@@ -27,6 +29,8 @@ export interface StatusContext {
   terminationMessage(container: ObservedContainer): string | undefined;
   /** The pod was ended by the node (evicted, deadline): its phase is Failed for this reason. */
   readonly failure?: { readonly reason: string; readonly message: string } | undefined;
+  /** What is to be said of a resize that is wanted or under way. */
+  readonly resize?: readonly ResizeCondition[] | undefined;
   /** The pod is being ended: what does not run is not started any more. */
   readonly terminating: boolean;
 }
@@ -85,8 +89,15 @@ function containerStatus(
   // What the runtime has forgotten (a rebooted node) lives on in the status.
   if (Object.keys(lastState).length === 0 && !current && before?.state?.terminated && !state.terminated)
     lastState = { terminated: before.state.terminated };
+  const requests = container.resources?.requests ?? {};
   return {
     name: container.name,
+    ...(kind === "ephemeral"
+      ? {}
+      : {
+          ...(Object.keys(requests).length > 0 ? { allocatedResources: { ...requests } } : {}),
+          resources: reportedResources(container, current?.state === "running" ? current.resources : undefined),
+        }),
     state,
     lastState,
     ready,
@@ -205,18 +216,18 @@ function conditionsOf(
     { type: "PodScheduled", status: "True" },
   ];
   const old = pod.status?.conditions ?? [];
-  const ours = new Set(wanted.map(({ type }) => type));
+  const ours = new Set([...wanted.map(({ type }) => type), "PodResizePending", "PodResizeInProgress"]);
   return [
-    ...wanted.map((condition) => {
+    ...[...wanted, ...(ended ? [] : (context.resize ?? []))].map((condition) => {
       const before = old.find(({ type }) => type === condition.type);
       const lastTransitionTime =
         before?.status === condition.status && before.lastTransitionTime
           ? before.lastTransitionTime
           : formatTime(context.nowMs);
       return {
+        ...(pod.metadata.generation ? { observedGeneration: pod.metadata.generation } : {}),
         ...condition,
         lastTransitionTime,
-        ...(pod.metadata.generation ? { observedGeneration: pod.metadata.generation } : {}),
       };
     }),
     ...old.filter(({ type }) => !ours.has(type)),

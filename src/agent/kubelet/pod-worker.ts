@@ -11,12 +11,16 @@ import { type Action, plan, supersededContainers } from "./plan.ts";
 import { deadlineMsOf, endingOf, graceLeftSeconds, graceSecondsOf, type Killing } from "./plan-ending.ts";
 import { allContainers, type ContainerKind, fieldPathOf, uidOf } from "./pod-facts.ts";
 import { PodProbers } from "./pod-probers.ts";
+import { PodResize } from "./pod-resize.ts";
 import { createSandbox } from "./pod-sandbox.ts";
 import { podStatus, type Waiting } from "./pod-status.ts";
 import { PodVolumes, VolumeError } from "./pod-volumes.ts";
 import { TerminationMessages } from "./termination-messages.ts";
 import { WorkLoop } from "./work-loop.ts";
 import type { WorkerContext } from "./worker-context.ts";
+
+/** A resize that waits for room, or failed, is tried again. */
+const resizeRetryMs = 10_000;
 
 /** One pod on this node, from its first sight to the removal of its last trace. Everything about it happens in order here. */
 export class PodWorker {
@@ -30,6 +34,7 @@ export class PodWorker {
   readonly #probers: PodProbers;
   readonly #files: ContainerFiles;
   readonly #messages: TerminationMessages;
+  readonly #resize: PodResize;
   readonly #key: string;
   #pod: Pod;
   /** The API has no such pod any more. */
@@ -61,6 +66,16 @@ export class PodWorker {
       onChange: () => this.wake(),
       onFailure: (container, text) => this.#event("Warning", "Unhealthy", text, container),
     });
+    this.#resize = new PodResize({
+      memoryCapacityBytes: context.memoryCapacityBytes,
+      fit: (wanted) => context.fit(wanted),
+      report: (severity, reason, message) => this.#event(severity, reason, message),
+      update: (id, resources) => context.cri.updateContainerResources(id, resources),
+      memoryUsage: async (id) => {
+        const stats = (await context.cri.listContainerStats()).find(({ attributes }) => attributes?.id === id);
+        return stats?.memory?.usageBytes?.value ?? stats?.memory?.workingSetBytes?.value;
+      },
+    });
     this.#loop = new WorkLoop({
       step: (signal) => this.#step(signal),
       onFailure: (error, retryInMs) => {
@@ -74,6 +89,11 @@ export class PodWorker {
 
   get pod(): Pod {
     return this.#pod;
+  }
+
+  /** The pod with the resources that this node has granted to it. */
+  get granted(): Pod {
+    return this.#resize.granted(this.#pod);
   }
 
   get observed(): ObservedPod {
@@ -152,14 +172,16 @@ export class PodWorker {
   async #sync(signal: AbortSignal): Promise<number> {
     const { clusterClock, statuses } = this.#context;
     await this.#look();
-    const pod = statuses.latest(this.#pod);
-    const phase = pod.status?.phase;
+    const wanted = statuses.latest(this.#pod);
+    const phase = wanted.status?.phase;
     if (this.#mustEnd || phase === "Succeeded" || phase === "Failed") return this.#end(signal);
     if (!this.#admitted) {
-      const refused = this.#observed.sandboxes.length === 0 ? this.#context.admit(pod) : undefined;
+      const refused = this.#observed.sandboxes.length === 0 ? this.#context.admit(wanted) : undefined;
       if (refused) return this.#fail("Warning", refused, signal);
       this.#admitted = true;
     }
+    this.#resize.settle(wanted, this.#observed);
+    const pod = this.#resize.granted(wanted);
     const deadlineMs = deadlineMsOf(pod);
     if (clusterClock.now() >= deadlineMs) {
       const message = "Pod was active on the node longer than the specified deadline";
@@ -191,7 +213,9 @@ export class PodWorker {
       if (next.ended) return this.#end(signal);
       nextAtMs = next.nextAtMs;
       let acted = false;
-      for (const action of next.actions) {
+      const killed = new Set(next.actions.map((action) => action.type === "killContainer" && action.observed.id));
+      const resized = this.#resize.restarts(pod, this.#observed).filter(({ observed }) => !killed.has(observed.id));
+      for (const action of [...next.actions, ...resized]) {
         if (signal.aborted) break;
         acted = (await this.#act(pod, action, signal)) || acted;
         if (this.#mustEnd) break;
@@ -201,6 +225,8 @@ export class PodWorker {
       this.#writeStatus(false);
     }
     for (const atMs of this.#retryAtMs.values()) nextAtMs = Math.min(nextAtMs, atMs);
+    if (await this.#resize.apply(pod, this.#observed)) await this.#look();
+    if (this.#resize.waiting) nextAtMs = Math.min(nextAtMs, this.#context.clusterClock.now() + resizeRetryMs);
     this.#writeStatus(false);
     for (const container of supersededContainers(this.#observed)) {
       await this.#context.cri.removeContainer(container.id);
@@ -217,6 +243,7 @@ export class PodWorker {
 
   async #look(): Promise<void> {
     this.#observed = await observePod(this.#context.cri, this.uid);
+    this.#resize.see(this.#observed);
     await this.#messages.read(this.#pod, this.#observed);
     if (this.#mustEnd || this.#ended) this.#probers.stopAll();
     else this.#probers.follow(this.#pod, this.#observed, this.#podIps()[0] ?? "");
@@ -400,7 +427,7 @@ export class PodWorker {
   #writeStatus(terminating: boolean): void {
     const { statuses, clusterClock, hostIps } = this.#context;
     if (this.#gone) return;
-    const pod = statuses.latest(this.#pod);
+    const pod = this.#resize.granted(statuses.latest(this.#pod));
     const status = podStatus(pod, this.#observed, {
       nowMs: clusterClock.now(),
       hostIps,
@@ -409,6 +436,7 @@ export class PodWorker {
       started: (container) => this.#probers.started(container),
       terminationMessage: ({ id }) => this.#messages.of(id),
       failure: this.#failure,
+      resize: this.#resize.conditions(),
       terminating: terminating || this.#mustEnd,
     });
     statuses.set(pod, status);

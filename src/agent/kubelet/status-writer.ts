@@ -7,7 +7,15 @@ import { StatusError } from "../../machinery/status.ts";
 import { uidOf } from "./pod-facts.ts";
 
 /** Conditions that the kubelet writes; all others belong to someone else. */
-const ownConditions = new Set(["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]);
+const ownConditions = new Set([
+  "PodReadyToStartContainers",
+  "Initialized",
+  "Ready",
+  "ContainersReady",
+  "PodScheduled",
+  "PodResizePending",
+  "PodResizeInProgress",
+]);
 const retryFirstMs = 500;
 const retryMostMs = 30_000;
 

@@ -6,6 +6,7 @@ import type { Logger } from "../../machinery/log.ts";
 import type { Cri } from "../containerd/cri.ts";
 import type { DnsSettings } from "./dns-config.ts";
 import type { ImageManager } from "./image-manager.ts";
+import type { PendingResize } from "./pod-resize.ts";
 import type { ReferencedObjects } from "./referenced-objects.ts";
 import type { StatusWriter } from "./status-writer.ts";
 
@@ -31,6 +32,8 @@ export interface WorkerContext {
   readonly logger: Logger;
   /** Why the node does not take this pod, though it was bound to it. */
   admit(pod: Pod): { reason: string; message: string } | undefined;
+  /** Whether the node has room for a pod that it has already, once its resources are these. */
+  fit(pod: Pod): PendingResize | undefined;
   /** The worker is done: nothing of the pod is left. */
   onFinished(uid: string): void;
 }

@@ -10,7 +10,7 @@ import {
 import { type Amounts, podAmounts, readAmounts } from "../../api/quota/pod-usage.ts";
 import type { Client } from "../../client/client.ts";
 import { parseQuantity } from "../../machinery/quantity.ts";
-import type { AdmissionPlugin } from "../request.ts";
+import type { AdmissionAttributes, AdmissionPlugin } from "../request.ts";
 import { isAbout, refusedBy } from "./kinds.ts";
 
 const annotation = "kubernetes.io/limit-ranger";
@@ -24,22 +24,23 @@ export function limitRanger(client: Client): AdmissionPlugin {
   return {
     name: "LimitRanger",
     async admit(attributes) {
-      if (!isAbout(attributes, pods, "CREATE")) return;
-      const pod: Pod = attributes.object;
+      if (!isAbout(attributes, pods, "CREATE") && !isResize(attributes)) return;
+      const pod = attributes.object as Pod;
       const set: string[] = [];
       for (const item of await itemsOf(attributes.namespace)) {
         if (item.type !== "Container") continue;
         for (const container of pod.spec?.containers ?? []) set.push(...fill(container, item, "container"));
         for (const container of pod.spec?.initContainers ?? []) set.push(...fill(container, item, "init container"));
       }
-      if (set.length === 0) return;
+      // A resize leaves the annotations alone.
+      if (set.length === 0 || isResize(attributes)) return;
       const text = `LimitRanger plugin set: ${set.join("; ")}`;
       pod.metadata.annotations = { ...pod.metadata.annotations, [annotation]: text };
     },
     async validate(attributes) {
       const errors: string[] = [];
-      if (isAbout(attributes, pods, "CREATE")) {
-        const pod: Pod = attributes.object;
+      if (isAbout(attributes, pods, "CREATE") || isResize(attributes)) {
+        const pod = attributes.object as Pod;
         for (const item of await itemsOf(attributes.namespace)) {
           if (item.type === "Pod") check(item, podAmounts(pod, "requests"), podAmounts(pod, "limits"), errors);
           if (item.type !== "Container") continue;
@@ -56,6 +57,10 @@ export function limitRanger(client: Client): AdmissionPlugin {
       if (errors.length > 0) throw refusedBy(attributes, errors.length === 1 ? errors[0]! : `[${errors.join(", ")}]`);
     },
   };
+}
+
+function isResize({ facts, subresource, operation }: AdmissionAttributes): boolean {
+  return facts.group === "" && facts.resource === "pods" && subresource === "resize" && operation === "UPDATE";
 }
 
 /** Fills what the container leaves open, and says what that was. */

@@ -1,5 +1,10 @@
 import type { Cri } from "../../../../src/agent/containerd/cri.ts";
-import type { ContainerConfig, PodSandboxConfig } from "../../../../src/agent/containerd/cri-messages.ts";
+import type {
+  ContainerConfig,
+  ContainerResources,
+  PodSandboxConfig,
+} from "../../../../src/agent/containerd/cri-messages.ts";
+import type { RuntimeAmounts } from "../../../../src/agent/kubelet/container-amounts.ts";
 import { runtimeLabels } from "../../../../src/agent/kubelet/runtime-config.ts";
 import type { Clock } from "../../../../src/machinery/clock.ts";
 
@@ -15,6 +20,7 @@ interface FakeContainer {
   readonly sandboxId: string;
   readonly config: ContainerConfig;
   readonly createdAtMs: number;
+  resources: RuntimeAmounts;
   state: "CONTAINER_CREATED" | "CONTAINER_RUNNING" | "CONTAINER_EXITED";
   startedAtMs: number;
   finishedAtMs: number;
@@ -25,6 +31,16 @@ interface FakeContainer {
 const notFound = (id: string) => Object.assign(new Error(`${id} not found`), { code: "NOT_FOUND" });
 // In the middle of the millisecond: nanoseconds of today do not fit into a number exactly.
 const nanoseconds = (ms: number): number => (ms > 0 ? ms * 1e6 + 500_000 : 0);
+
+const noAmounts: RuntimeAmounts = { cpuShares: 0, cpuQuota: 0, cpuPeriod: 0, memoryLimitInBytes: 0 };
+
+/** What of a container's resources this runtime keeps. */
+function pick(resources: ContainerResources): Partial<RuntimeAmounts> {
+  const kept = Object.entries(resources).filter(
+    ([name, value]) => Object.hasOwn(noAmounts, name) && value !== undefined,
+  );
+  return Object.fromEntries(kept) as Partial<RuntimeAmounts>;
+}
 
 /** A runtime in memory: what it was asked to do, in order, and containers that run until a test ends them. */
 export class FakeCri {
@@ -37,6 +53,10 @@ export class FakeCri {
   onExec: (command: readonly string[], signal?: AbortSignal) => Promise<number> | number = () => 0;
   /** Thrown by the next start of a container. */
   failStart: Error | undefined;
+  /** Thrown by every change of a container's resources while it is there. */
+  failUpdate: Error | undefined;
+  /** Bytes that every container uses. */
+  memoryUsage = 1024 ** 2;
   readonly #clock: Clock;
   #ids = 0;
 
@@ -121,6 +141,7 @@ export class FakeCri {
       labels: config.labels,
       annotations: config.annotations,
       logPath: "",
+      resources: { linux: container.resources },
     };
   }
 
@@ -151,6 +172,7 @@ export class FakeCri {
       sandboxId,
       config,
       createdAtMs: this.#clock.now() + this.#ids,
+      resources: { ...noAmounts, ...pick(config.linux?.resources ?? {}) },
       state: "CONTAINER_CREATED",
       startedAtMs: 0,
       finishedAtMs: 0,
@@ -178,6 +200,20 @@ export class FakeCri {
     const container = this.#find(id);
     this.calls.push(`stop ${container.config.metadata?.name} ${timeoutSeconds}s`);
     if (container.state === "CONTAINER_RUNNING") this.exit(container.config.metadata?.name ?? "", 143);
+  }
+
+  async updateContainerResources(id: string, resources: ContainerResources) {
+    const container = this.#find(id);
+    if (this.failUpdate) throw this.failUpdate;
+    this.calls.push(`update ${container.config.metadata?.name} ${JSON.stringify(pick(resources))}`);
+    Object.assign(container.resources, pick(resources));
+  }
+
+  async listContainerStats() {
+    return this.containers.map(({ id }) => ({
+      attributes: { id },
+      memory: { usageBytes: { value: this.memoryUsage } },
+    }));
   }
 
   async removeContainer(id: string) {

@@ -69,6 +69,7 @@ export function workerRig(test: TestContext, pod: Pod, more: Partial<WorkerConte
     ioClock: clock,
     logger: silentLogger,
     admit: () => undefined,
+    fit: () => undefined,
     onFinished: (uid) => finished.push(uid),
     ...more,
   };

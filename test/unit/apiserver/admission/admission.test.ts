@@ -398,6 +398,21 @@ test("containers get a limit range's defaults, and what is outside of it is refu
   );
 });
 
+test("a resize keeps to the limit range; other updates of a pod are not looked at", async (t) => {
+  const { client, run, attributesOf } = await start(t);
+  const limits = [{ type: "Container", max: { cpu: "1" } }];
+  client.put(limitRanges, { metadata: { name: "l", namespace: "default" }, spec: { limits } });
+  const amounts = (cpu: string) => pod({ containers: [{ name: "c", resources: { limits: { cpu } } }] });
+  const update = (next: Pod, subresource?: string) =>
+    run(attributesOf(pods, "UPDATE", next, { oldObject: amounts("500m"), ...(subresource ? { subresource } : {}) }));
+  await update(amounts("1"), "resize");
+  await assert.rejects(
+    update(amounts("2"), "resize"),
+    /pods "p" is forbidden: \[maximum cpu usage per Container is 1, but limit is 2/,
+  );
+  await update(amounts("2"));
+});
+
 test("a quota is never passed, not even by requests at the same moment", async (t) => {
   const { create, client, clock } = await start(t);
   const hard = { pods: "2", "requests.cpu": "1" };
