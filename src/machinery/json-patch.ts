@@ -129,10 +129,14 @@ class Patched {
       this.root = value;
       return;
     }
-    this.get(pointer, "replace");
     const { parent, last } = this.#parent(pointer, "replace");
-    if (Array.isArray(parent)) parent[indexOf(last, parent.length, pointer)] = value;
-    else setKey(parent, last, value);
+    if (!Array.isArray(parent)) {
+      // As in kube-apiserver, and against the RFC: what is not there is added.
+      setKey(parent, last, value);
+      return;
+    }
+    this.get(pointer, "replace");
+    parent[indexOf(last, parent.length, pointer)] = value;
   }
 
   test(pointer: string, value: unknown): void {

@@ -38,7 +38,10 @@ test("a JSON Patch that does not apply is a 422, a malformed one a 400", () => {
   };
   assert.equal(code([{ op: "test", path: "/a", value: 2 }]), 422);
   assert.equal(code([{ op: "remove", path: "/x" }]), 422);
-  assert.equal(code([{ op: "replace", path: "/x", value: 1 }]), 422);
+  // As kube-apiserver has it: the last key need not be there.
+  assert.equal(code([{ op: "replace", path: "/x", value: 1 }]), 200);
+  assert.equal(code([{ op: "replace", path: "/x/y", value: 1 }]), 422);
+  assert.equal(code([{ op: "replace", path: "/a/1", value: 1 }]), 422);
   assert.equal(code([{ op: "add", path: "/x/y", value: 1 }]), 422);
   assert.equal(code([{ op: "add", path: "/a/5", value: 1 }]), 422);
   assert.equal(code([{ op: "add", path: "/a/x", value: 1 }]), 422);
