@@ -8,6 +8,8 @@ import { namespaceOf, namespaceValue, objectValues, requestValue } from "./reque
 
 export interface EvaluationInput {
   readonly attributes: AdmissionAttributes;
+  /** The request as it came, where `attributes` have it as one for an equivalent resource. */
+  readonly asked?: AdmissionAttributes;
   readonly access: AccessAnswers;
   /** Absent: cluster-scoped, or not to be seen. */
   readonly namespace?: Namespace | undefined;
@@ -38,8 +40,9 @@ export class Evaluation {
 
   constructor(input: EvaluationInput, budget: number) {
     const { attributes, access, namespace, params, variables } = input;
-    const { facts, subresource, name } = attributes;
-    const place = namespaceOf(attributes);
+    const asked = input.asked ?? attributes;
+    const { facts, subresource, name } = asked;
+    const place = namespaceOf(asked);
     const resource = {
       group: facts.group,
       resource: facts.resource,
@@ -52,7 +55,7 @@ export class Evaluation {
     this.#values = [
       ...objectValues(attributes),
       namespaceValue(namespace),
-      requestValue(attributes),
+      requestValue(attributes, asked),
       params ?? null,
       authorizerValue(access.decide),
       resourceCheckValue(access.decide, resource),

@@ -84,6 +84,7 @@ export function mutatingPolicies(
       const compiled = await policy.compiled();
       const input = async () => ({
         attributes: await shownAs(attributes, invocation.facts),
+        asked: attributes,
         access,
         namespace,
         params: parameter as CelValue,

@@ -25,18 +25,20 @@ export function namespaceOf({ facts, operation, namespace, name }: AdmissionAttr
   return itself ? name : namespace;
 }
 
-/** `request`: admission/v1 AdmissionRequest, without its uid and its objects. */
-export function requestValue(attributes: AdmissionAttributes): CelValue {
-  const { facts, subresource, name, operation, user, dryRun, options } = attributes;
-  const kind = kindOf(attributes);
-  const namespace = namespaceOf(attributes);
-  const resource = { group: facts.group, version: facts.version, resource: facts.resource };
+const resourceOf = ({ facts: { group, version, resource } }: AdmissionAttributes) => ({ group, version, resource });
+
+/**
+ * `request`: admission/v1 AdmissionRequest, without its uid and its objects. `shown` is the request as rules know it,
+ * `asked` as it came: they differ where rules for one version of a resource meet a request for another.
+ */
+export function requestValue(shown: AdmissionAttributes, asked = shown): CelValue {
+  const { subresource, name, operation, user, dryRun, options } = asked;
   return {
-    ...nonEmpty({ subResource: subresource, requestSubResource: subresource, name, namespace }),
-    kind,
-    resource,
-    requestKind: kind,
-    requestResource: resource,
+    ...nonEmpty({ subResource: subresource, requestSubResource: subresource, name, namespace: namespaceOf(asked) }),
+    kind: kindOf(shown),
+    resource: resourceOf(shown),
+    requestKind: kindOf(asked),
+    requestResource: resourceOf(asked),
     operation,
     userInfo: nonEmpty({ username: user.name, uid: user.uid, groups: user.groups, extra: user.extra }),
     dryRun,

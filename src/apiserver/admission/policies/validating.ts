@@ -46,7 +46,13 @@ export function validatingPolicies(
         }
         const compiled = await policy.compiled();
         const params = parameter as CelValue;
-        for (const objection of await compiled.objections({ attributes: shown, access, namespace, params })) {
+        for (const objection of await compiled.objections({
+          attributes: shown,
+          asked: attributes,
+          access,
+          namespace,
+          params,
+        })) {
           const { message, unconditional } = objection;
           if (unconditional || binding.actions.includes("Deny")) deny(policy.name, binding.name, objection);
           if (!unconditional && binding.actions.includes("Warn")) {

@@ -258,7 +258,7 @@ describe("admission policies", () => {
           `[JSONPatch{op: "test", path: "/metadata/name", value: "other"}, JSONPatch{op: "remove", path: "/data"}]`,
         ),
         patch(
-          `[JSONPatch{op: "add", path: "/metadata/labels", value: {}},
+          `[JSONPatch{op: "replace", path: "/metadata/labels", value: {}},
             JSONPatch{op: "add", path: "/metadata/labels/" + jsonpatch.escapeKey("example.com/by"), value: "policy"},
             JSONPatch{op: "replace", path: "/metadata", value: Object.metadata{name: object.metadata.name,
               namespace: object.metadata.namespace, labels: {"example.com/by": "policy"}}}]`,
@@ -270,6 +270,93 @@ describe("admission policies", () => {
       assert.deepEqual(metadata.labels, { "example.com/by": "policy" });
       assert.deepEqual(data, { k: "v" });
     });
+  });
+
+  test("policies judge and change objects in the version that they name, whatever version a request is in", async () => {
+    const matchConstraints = {
+      resourceRules: [rule("horizontalpodautoscalers", "autoscaling", { apiVersions: ["v2"] })],
+    };
+    const cpu = (percent: number) => ({
+      metadata: { name: "h" },
+      spec: {
+        scaleTargetRef: { apiVersion: "apps/v1", kind: "Deployment", name: "d" },
+        maxReplicas: 3,
+        targetCPUUtilizationPercentage: percent,
+      },
+    });
+    const scalers = dry("/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers");
+    await validating("p", {
+      matchConstraints,
+      validations: [
+        {
+          expression: "object.spec.metrics[0].resource.target.averageUtilization < 90",
+          messageExpression: "request.kind.version + ' for ' + request.requestKind.version",
+        },
+      ],
+    });
+    const { body } = await answered(() => api.post(scalers, cpu(95)), 422);
+    assert.match(body.message, /denied request: v2 for v1$/);
+    ok(await api.post(scalers, cpu(50)));
+    await mutating("m", { matchConstraints, mutations: [apply("Object{spec: Object.spec{maxReplicas: 7}}")] });
+    await eventually(async () => {
+      const made = ok(await api.post(scalers, cpu(50)));
+      assert.equal(made.apiVersion, "autoscaling/v1");
+      assert.deepEqual([made.spec.maxReplicas, made.spec.targetCPUUtilizationPercentage], [7, 50]);
+    });
+    const exact = { ...matchConstraints, matchPolicy: "Exact" };
+    ok(await api.patch(`${group}/validatingadmissionpolicies/p`, "merge", { spec: { matchConstraints: exact } }), 200);
+    await answered(() => api.post(scalers, cpu(95)), 201);
+  });
+
+  test("policies and bindings must compile, and whoever binds objects must be able to read them", async () => {
+    const send = (kind: string, spec: object, user = "admin") =>
+      api.post(dry(`${group}/${kind}`), { metadata: { name: "p" }, spec }, { user });
+    const spec = { matchConstraints: configMapRules, validations: [{ expression: "foo" }] };
+    const { body } = await answered(() => send("validatingadmissionpolicies", spec), 422);
+    const message =
+      "Invalid value: \"foo\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'foo' (in container '')\n | foo\n | ^";
+    assert.deepEqual(body.details.causes, [
+      { reason: "FieldValueInvalid", message, field: "spec.validations[0].expression" },
+    ]);
+    assert.equal(
+      body.message,
+      `ValidatingAdmissionPolicy.admissionregistration.k8s.io "p" is invalid: spec.validations[0].expression: ${message}`,
+    );
+    const role = {
+      metadata: { name: "policy-writer" },
+      rules: [{ verbs: ["*"], apiGroups: ["admissionregistration.k8s.io"], resources: ["*"] }],
+    };
+    ok(await api.post("/apis/rbac.authorization.k8s.io/v1/clusterroles", role));
+    ok(
+      await api.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
+        metadata: { name: "policy-writer" },
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "policy-writer" },
+        subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "jane" }],
+      }),
+    );
+    const withParams = {
+      matchConstraints: configMapRules,
+      paramKind: { apiVersion: "v1", kind: "Secret" },
+      validations: [{ expression: "true" }],
+    };
+    await eventually(async () => {
+      const { body } = await send("validatingadmissionpolicies", withParams, "jane");
+      assert.match(
+        body.message,
+        /spec\.paramKind: Forbidden: user &\{jane .*\} must have "get" permission on all objects of the referenced paramKind \(kind=Secret, apiVersion=v1\)$/,
+      );
+    });
+    const binding = {
+      policyName: "none",
+      validationActions: ["Deny"],
+      paramRef: { name: "x", parameterNotFoundAction: "Allow" },
+    };
+    const bound = await send("validatingadmissionpolicybindings", binding, "jane");
+    assert.match(
+      bound.body.message,
+      /spec\.paramRef: Forbidden: unable to get policy none to determine minimum required permissions and user &\{jane .*\} does not have "get" permission for all groups, versions and resources$/,
+    );
+    ok(await send("validatingadmissionpolicybindings", binding));
   });
 
   test("what a mutation may not do is refused with Kubernetes' texts", async () => {
