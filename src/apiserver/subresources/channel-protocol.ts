@@ -1,4 +1,4 @@
-import { badRequest, type Status } from "../../machinery/status.ts";
+import { badRequest, type Status, type StatusError } from "../../machinery/status.ts";
 
 /** How the messages of one WebSocket carry several streams, by the sub-protocol that was agreed on. */
 export interface ChannelProtocol {
@@ -20,14 +20,14 @@ const binary: Pick<ChannelProtocol, "encode" | "decode"> = {
     isBinary && message.length > 0 ? { channel: message[0]!, payload: message.subarray(1) } : undefined,
 };
 
-/** The channel is the first digit, the rest is base64: for clients that can send text alone. */
+const zero = "0".charCodeAt(0);
+
+/** The channel is the first character, counted from "0"; the rest is base64: for clients that can send text alone. */
 const base64: Pick<ChannelProtocol, "encode" | "decode"> = {
-  encode: (channel, payload) => `${channel}${payload.toString("base64")}`,
+  encode: (channel, payload) => `${String.fromCharCode(zero + channel)}${payload.toString("base64")}`,
   decode: (message) => {
-    const channel = message[0]! - 48;
-    return channel >= 0 && channel <= 9
-      ? { channel, payload: Buffer.from(message.toString("latin1", 1), "base64") }
-      : undefined;
+    const channel = (message[0] ?? 0) - zero;
+    return channel >= 0 ? { channel, payload: Buffer.from(message.toString("latin1", 1), "base64") } : undefined;
   },
 };
 
@@ -48,14 +48,24 @@ const protocols: readonly ChannelProtocol[] = [
   { name: "", canClose: false, outcome: inWords, ...binary },
 ];
 
-/** The first that the client offers and that is known here. Throws 400 when there is none. */
-export function chooseChannelProtocol(offered: readonly string[]): ChannelProtocol {
+/** What port-forwards can choose from; the others know five channels with a meaning each. */
+export const portChannelProtocols = ["v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
+
+/** The first that the client offers and that is accepted, by default any. Throws 400 when there is none. */
+export function chooseChannelProtocol(
+  offered: readonly string[],
+  accepted: readonly string[] = protocols.map(({ name }) => name),
+): ChannelProtocol {
   for (const name of offered.length > 0 ? offered : [""]) {
-    const known = protocols.find((protocol) => protocol.name === name);
+    const known = accepted.includes(name) && protocols.find((protocol) => protocol.name === name);
     if (known) return known;
   }
-  const names = protocols.flatMap(({ name }) => name || []).join(" ");
-  throw badRequest(
+  throw noCommonProtocol(offered, accepted);
+}
+
+export function noCommonProtocol(offered: readonly string[], accepted: readonly string[]): StatusError {
+  const names = accepted.filter(Boolean).join(" ");
+  return badRequest(
     `unable to negotiate a sub-protocol: client offers [${offered.join(" ")}], server accepts [${names}]`,
   );
 }

@@ -4,6 +4,7 @@ import type { WebSocket } from "ws";
 import { badRequest, type FieldError, fieldError, invalid } from "../../machinery/status.ts";
 import type { ServerContext, StreamSubresource } from "../request.ts";
 import { acceptWebSocket, offeredProtocols } from "./accept-web-socket.ts";
+import { noCommonProtocol } from "./channel-protocol.ts";
 import { pump, refusalOf, sendToBackend, writeHead } from "./http-relay.ts";
 import { connectKubelet, containerOf, flag, type KubeletClient, podOf } from "./kubelet.ts";
 
@@ -63,9 +64,7 @@ function chooseProtocol(headers: IncomingHttpHeaders): string {
   if (offered.length === 0) return "";
   const chosen = offered.find((one) => protocols.includes(one));
   if (chosen) return chosen;
-  throw badRequest(
-    `unable to negotiate a sub-protocol: client offers [${offered.join(" ")}], server accepts [${protocols.join(" ")}]`,
-  );
+  throw noCommonProtocol(offered, protocols);
 }
 
 /** Sends a stream piece by piece, as fast as the client takes it, and closes. */

@@ -1,11 +1,13 @@
 import type { IncomingMessage } from "node:http";
 import { createWebSocketStream } from "ws";
-import { badRequest } from "../../machinery/status.ts";
+import { SpdySession } from "../../machinery/spdy.ts";
 import type { StreamSubresource } from "../request.ts";
 import { acceptWebSocket, offeredProtocols } from "./accept-web-socket.ts";
+import { chooseChannelProtocol, portChannelProtocols } from "./channel-protocol.ts";
 import { relaySpdy, upgradeKubelet } from "./exec.ts";
 import { join } from "./http-relay.ts";
 import { type KubeletClient, nodeOf, podOf, requireCreate, upgradeRequired } from "./kubelet.ts";
+import { forwardPorts, portsOf } from "./port-channels.ts";
 
 const forwarding = "portforward.k8s.io";
 /** A WebSocket whose messages are the bytes of a SPDY connection. */
@@ -24,19 +26,35 @@ export function portForwardSubresource(credentials: KubeletClient): StreamSubres
       return relaySpdy(context, credentials, node, path, request, upgrade);
     }
     const offered = offeredProtocols(headers["sec-websocket-protocol"]);
-    if (!offered.includes(tunnelled)) {
-      throw badRequest(
-        `unable to negotiate a sub-protocol: client offers [${offered.join(" ")}], server accepts [${tunnelled}]`,
-      );
-    }
+    const tunnels = offered.includes(tunnelled);
+    const channels = tunnels ? undefined : chooseChannelProtocol(offered, portChannelProtocols);
+    const ports = channels ? portsOf(request.url) : [];
     // Connected first: what the kubelet refuses can still be answered as an error.
     const backend = await upgradeKubelet(context, credentials, node, path, [forwarding], info.name ?? "", signal);
-    const socket = await acceptWebSocket(request.incoming as IncomingMessage, upgrade, tunnelled).catch((error) => {
+    const socket = await acceptWebSocket(
+      request.incoming as IncomingMessage,
+      upgrade,
+      channels?.name ?? tunnelled,
+    ).catch((error) => {
       backend.socket.destroy();
       throw error;
     });
-    const stream = createWebSocketStream(socket);
-    if (backend.head.length > 0) stream.write(backend.head);
-    join(stream, backend.socket);
+    if (!channels) {
+      const stream = createWebSocketStream(socket);
+      if (backend.head.length > 0) stream.write(backend.head);
+      join(stream, backend.socket);
+      return;
+    }
+    const session = new SpdySession(backend.socket, { role: "client", head: backend.head });
+    try {
+      await forwardPorts(socket, session, ports, channels);
+      socket.close(1000);
+    } catch (error) {
+      context.logger.debug({ err: error }, "A forwarded port failed");
+      socket.close(1011);
+    } finally {
+      session.end();
+      session.destroy();
+    }
   };
 }

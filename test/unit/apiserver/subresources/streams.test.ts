@@ -439,6 +439,40 @@ test("port-forward carries SPDY inside a WebSocket", async (t) => {
   session.destroy();
 });
 
+test("port-forward over channels has two for each port, which begin with its number", async (t) => {
+  const { port } = await start(t, "/pods/portforward", {
+    upgrade: (_request, socket, head) => {
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\nConnection: Upgrade\r\n\r\n");
+      const session = new SpdySession(socket, { role: "server", head });
+      session.on("stream", (stream) => {
+        stream.on("error", () => {});
+        stream.reply({});
+        const { streamtype, port: wanted } = stream.headers;
+        if (streamtype === "error") stream.end(wanted === "81" ? "nothing listens there" : "");
+        else if (wanted === "81") stream.end();
+        else stream.once("data", (chunk: Buffer) => stream.end(`80 heard ${chunk}`));
+      });
+    },
+  });
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/portforward?ports=80&ports=81`, ["v4.channel.k8s.io"]);
+  const done = collect(socket);
+  await once(socket, "open");
+  socket.send(Buffer.from("\u0000hello"));
+  const { code, text } = await done;
+  assert.equal(code, 1000);
+  assert.deepEqual([0, 1, 2, 3].map(text), [
+    "P\u000080 heard hello",
+    "P\u0000",
+    "Q\u0000",
+    "Q\u0000nothing listens there",
+  ]);
+  const refused = new WebSocket(`ws://127.0.0.1:${port}/portforward?ports=0`, ["v4.channel.k8s.io"]);
+  const [, response] = (await once(refused, "unexpected-response")) as [unknown, IncomingMessage];
+  assert.equal(response.statusCode, 400);
+  refused.on("error", () => {});
+  refused.terminate();
+});
+
 test("logs are read from the kubelet with the parameters that were asked for, as they come", async (t) => {
   const seen: string[] = [];
   const { port, client } = await start(t, "/pods/log", {
