@@ -6,7 +6,7 @@ import type { CelValue } from "../../../machinery/cel/values.ts";
 import { deepEqual } from "../../../machinery/equality.ts";
 import { cloneJson } from "../../../machinery/json.ts";
 import { type KubeObject, keyOf } from "../../../machinery/object.ts";
-import { type StatusCause, StatusError } from "../../../machinery/status.ts";
+import { notBuilt, type StatusCause, StatusError } from "../../../machinery/status.ts";
 import type { AdmissionAttributes, AdmissionPlugin, Authorizer } from "../../request.ts";
 import { convertBetween } from "../equivalents.ts";
 import { replaceContent } from "../webhooks/admission-review.ts";
@@ -52,7 +52,8 @@ export function mutatingPolicies(
   options: SelectionOptions & { readonly authorize: Authorizer },
 ): AdmissionPlugin {
   async function admit(attributes: AdmissionAttributes): Promise<void> {
-    if (isBeyondPolicies(attributes)) return;
+    // What is deleted cannot be changed; rules for all operations do not mean it either.
+    if (attributes.operation === "DELETE" || isBeyondPolicies(attributes)) return;
     const bound = source.bound();
     const policies = "then" in bound ? await bound : bound;
     if (policies.length === 0) return;
@@ -97,6 +98,7 @@ export function mutatingPolicies(
       }
       const key = `${policy.name} ${binding.name} ${parameter ? keyOf(parameter) : ""}`;
       if (repeated && !notes.again.has(key)) continue;
+      if (!object && compiled.count > 0) throw notBuilt("Changing the options of a connection by policy");
       if (object && (await mutate(compiled, input, attributes, fault))) {
         requireAgain(notes);
         if (rounds) rounds.again = true;

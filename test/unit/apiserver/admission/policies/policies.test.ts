@@ -405,6 +405,19 @@ describe("admission policies", () => {
     assert.equal(strict.message, 'Internal error occurred: strict decoding error: unknown field "spec.replicasx"');
   });
 
+  test("rules for all operations change no deletion", async () => {
+    ok(await api.post(configMaps, configMap("gone")));
+    await mutating("m", {
+      matchConstraints: { resourceRules: [rule("configmaps", "", { operations: ["*"] })] },
+      matchConditions: [{ name: "named", expression: "object.metadata.name != ''" }],
+      mutations: [apply("Object{data: {'by': 'policy'}}")],
+    });
+    await eventually(async () => {
+      assert.deepEqual(ok(await api.post(dry(configMaps), configMap("a"))).data, { by: "policy" });
+    });
+    ok(await api.delete(`${configMaps}/gone`), 200);
+  });
+
   test("a policy that wants to see changes again is asked again, others are not", async () => {
     const append = (text: string) =>
       apply(`Object{data: {"log": (has(object.data.log) ? object.data.log : "") + "${text}"}}`);
