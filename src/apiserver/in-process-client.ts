@@ -49,6 +49,9 @@ export function createInProcessClient(options: InProcessClientOptions): Client {
   return new InProcessClient(options);
 }
 
+/** The body of every scale subresource, whatever it is about. */
+const scaleType = { group: "autoscaling", version: "v1", kind: "Scale" };
+
 class InProcessClient implements Client {
   readonly #options: InProcessClientOptions;
 
@@ -146,8 +149,9 @@ class InProcessClient implements Client {
   async update<T extends KubeObject>(type: ResourceType<T>, object: T, options: WriteOptions = {}): Promise<T> {
     const namespace = options.namespace ?? object.metadata.namespace;
     const target = { ...options, ...(namespace ? { namespace } : {}) };
+    const body = this.#body(options.subresource === "scale" ? scaleType : type, object);
     return this.#run(type, "update", object.metadata.name ?? "", target, async (call) => {
-      return (await updateObject(this.#options.core, call, this.#body(type, object))).item.object as T;
+      return (await updateObject(this.#options.core, call, body)).item.object as T;
     });
   }
 
@@ -213,7 +217,7 @@ class InProcessClient implements Client {
     });
   }
 
-  #body(type: ResourceType, object: KubeObject) {
+  #body(type: Pick<ResourceType, "group" | "version" | "kind">, object: KubeObject) {
     // Private to this call and without `undefined`, as if it had come over the wire.
     const value = parseJson(
       stringifyJson({ ...object, apiVersion: apiVersionOf(type), kind: object.kind || type.kind }),

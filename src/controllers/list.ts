@@ -10,6 +10,7 @@ import { endpointSliceMirroringController } from "./endpoint-slice-mirroring.ts"
 import { endpointsController } from "./endpoints.ts";
 import { ephemeralVolumeController } from "./ephemeral-volume.ts";
 import { garbageCollector } from "./garbage-collector.ts";
+import { horizontalPodAutoscaler } from "./horizontal-pod-autoscaler.ts";
 import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
@@ -51,6 +52,7 @@ export const controllerFactories: readonly ControllerFactory[] = [
   claimProtectionController,
   volumeProtectionController,
   ephemeralVolumeController,
+  horizontalPodAutoscaler,
   certificateController,
   resourceQuotaController,
   validatingAdmissionPolicyStatusController,
