@@ -140,19 +140,24 @@ export class ResourceCache {
 
   /** Waits until the cache is as new as every acknowledged write. */
   async barrier(): Promise<void> {
-    await this.ready();
-    await this.#feed.barrier();
-    if (this.#queue.length > 0) await this.#converted(this.#feed.revision);
+    // It may have to start over meanwhile, and knows nothing until it is filled again.
+    do {
+      await this.ready();
+      await this.#feed.barrier();
+      if (this.#queue.length > 0) await this.#converted(this.#feed.revision);
+    } while (!this.#filling);
   }
 
   /** Waits until the cache has reached a revision; throws the 504 that clients retry when it does not come. */
   async reached(revision: number): Promise<void> {
-    await this.ready();
-    this.#feed.assertAlive();
-    if (revision > this.#feed.revision) {
-      await Promise.race([this.#feed.reached(revision), this.#clock.sleep(freshnessTimeoutMs)]);
-    }
-    if (this.#queue.length > 0) await this.#converted(revision);
+    do {
+      await this.ready();
+      this.#feed.assertAlive();
+      if (revision > this.#feed.revision) {
+        await Promise.race([this.#feed.reached(revision), this.#clock.sleep(freshnessTimeoutMs)]);
+      }
+      if (this.#queue.length > 0) await this.#converted(revision);
+    } while (!this.#filling);
     if (revision <= this.#feed.revision) return;
     throw new StatusError(
       504,

@@ -7,6 +7,7 @@ import type { CachedObject } from "../storage/cached-object.ts";
 import { keyFor } from "../storage/codec.ts";
 import { decodeEntry } from "../storage/decode-entries.ts";
 import { admissionAttributes, admit, validateAdmission } from "./admit.ts";
+import { newest } from "./newest.ts";
 import { isFinished } from "./update.ts";
 import { checkPreconditions, encodeForStore, lostRace, unwritten, written } from "./write.ts";
 
@@ -55,10 +56,8 @@ export async function deleteObject(core: Core, call: Call, parameters: DeletePar
   if (warningWithoutPropagation && propagationPolicy === undefined && orphanDependents === undefined) {
     call.warn(warningWithoutPropagation);
   }
-  const cache = core.caches.of(facts);
   const key = keyFor(facts, call.namespace, call.name);
-  await cache.barrier();
-  let current = cache.get(key);
+  let current = await newest(core, facts, key);
   for (let attempt = 0; attempt < attempts; attempt++) {
     if (!current) throw notFound(groupResource(facts), call.name);
     checkPreconditions(call, current.object, parameters.preconditions);

@@ -7,6 +7,7 @@ import { type Core, groupResource } from "../core.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
 import { keyFor } from "../storage/codec.ts";
 import { decodeEntry } from "../storage/decode-entries.ts";
+import { newest } from "./newest.ts";
 import { sameObject } from "./update.ts";
 import { encodeForStore, unwritten, written } from "./write.ts";
 
@@ -19,10 +20,8 @@ export async function rewrite(
   target: { readonly namespace?: string | undefined; readonly name: string; readonly dryRun?: boolean | undefined },
   change: (object: KubeObject) => void,
 ): Promise<CachedObject> {
-  const cache = core.caches.of(facts);
   const key = keyFor(facts, target.namespace, target.name);
-  await cache.barrier();
-  let current = cache.get(key);
+  let current = await newest(core, facts, key);
   for (let attempt = 0; attempt < attempts; attempt++) {
     if (!current) throw notFound(groupResource(facts), target.name);
     const copy = cloneJson(current.object);

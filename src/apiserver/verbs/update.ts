@@ -17,6 +17,7 @@ import { keyFor } from "../storage/codec.ts";
 import { decodeEntry } from "../storage/decode-entries.ts";
 import { admissionAttributes, admit, release, validateAdmission } from "./admit.ts";
 import { create, settleNamespace } from "./create.ts";
+import { newest } from "./newest.ts";
 import { keepSystemFields, validateObjectMeta, validateObjectMetaUpdate } from "./object-meta.ts";
 import { setReplicas, toScale } from "./scale-object.ts";
 import { subresourceRule } from "./subresource-rules.ts";
@@ -48,10 +49,7 @@ export async function guaranteedUpdate(
   propose: (current: CachedObject) => Promise<Proposal> | Proposal,
 ): Promise<CachedObject> {
   const { facts } = call;
-  const cache = core.caches.of(facts);
-  const key = keyFor(facts, call.namespace, call.name);
-  await cache.barrier();
-  let current = cache.get(key);
+  let current = await newest(core, facts, keyFor(facts, call.namespace, call.name));
   for (let attempt = 0; attempt < attempts; attempt++) {
     if (!current) throw notFound(groupResource(facts), call.name);
     const proposal = await propose(current);

@@ -24,8 +24,8 @@ export async function encodeForStore(facts: ResourceFacts, object: KubeObject): 
 /** What a write answers: the cache's own object where it has it, so that nothing is encoded twice. */
 export async function written(core: Core, facts: ResourceFacts, entry: Entry): Promise<CachedObject> {
   const cache = core.caches.of(facts);
-  // Where objects are converted, the cache does that once for all.
-  if (facts.storage?.convert) await cache.barrier();
+  // Where objects are converted, the cache does that once for all; when it fails it may be for another's sake.
+  if (facts.storage?.convert) await cache.barrier().catch(() => {});
   const cached = cache.get(entry.key);
   return cached?.revision === entry.modRevision ? cached : decodeEntry(facts, entry);
 }

@@ -222,6 +222,25 @@ describe("custom resources that a webhook converts", () => {
     assert.equal((await api.get(`${at("v1")}/two`)).code, 404);
   });
 
+  test("are not held up by another one that cannot be converted", async () => {
+    await create("v1", "good");
+    await create("v1", "broken");
+    const broken: WebhookHandler = (review, path) =>
+      review.request.objects.some(({ metadata }: Json) => metadata.name === "broken")
+        ? new RawAnswer(500, "out of order")
+        : converting(review, path);
+    server.handler = broken;
+    await create("v1", "other");
+    await api.patch(`${at("v1")}/broken`, "merge", { hostPort: "x:1" });
+    assert.equal((await api.get(at("v2"))).code, 500);
+    assert.equal((await api.get(`${at("v2")}/broken`)).code, 500);
+    assert.equal((await api.get(`${at("v2")}/good`)).body.host, "localhost");
+    assert.equal((await api.patch(`${at("v2")}/good`, "merge", { port: "1" })).body.port, "1");
+    assert.equal((await api.delete(`${at("v2")}/good`)).code, 200);
+    const missing = await api.get(`${at("v2")}/good`);
+    assert.equal(missing.code, 404);
+  });
+
   test("end watches with an error when their webhook fails", async () => {
     const { body } = await api.get(at("v2"));
     const watch = await api.watch(`${at("v2")}?watch=1&resourceVersion=${body.metadata.resourceVersion}`);
