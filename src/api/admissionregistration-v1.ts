@@ -54,18 +54,16 @@ function paramRef(param: ParamRef | undefined): string {
 /** The suffix belongs to configurations that a server reads from files. */
 const staticSuffix = ".static.k8s.io";
 
-const checks = {
-  validate: validateWebhooks,
-  validateUpdate: validateWebhooksUpdate,
-  warnings: ({ metadata }: KubeObject) =>
-    metadata.name?.endsWith(staticSuffix)
-      ? [
-          `metadata.name: names ending with ${JSON.stringify(staticSuffix)} are reserved for static manifest-based configurations and cannot be managed via the API`,
-        ]
-      : [],
-};
+const warnings = ({ metadata }: KubeObject) =>
+  metadata.name?.endsWith(staticSuffix)
+    ? [
+        `metadata.name: names ending with ${JSON.stringify(staticSuffix)} are reserved for static manifest-based configurations and cannot be managed via the API`,
+      ]
+    : [];
 
-const common = { generation: true, allowUnconditionalUpdate: false } as const;
+const checks = { validate: validateWebhooks, validateUpdate: validateWebhooksUpdate };
+
+const common = { generation: true, allowUnconditionalUpdate: false, warnings } as const;
 
 export const admissionregistrationV1: readonly KindEntry[] = [
   kind(mutatingWebhookConfigurations, {

@@ -4,10 +4,10 @@ import type { FieldError } from "../../machinery/status.ts";
 import type {
   MutatingWebhook,
   MutatingWebhookConfiguration,
-  RuleWithOperations,
   ValidatingWebhook,
   ValidatingWebhookConfiguration,
 } from "../generated/admissionregistration-v1.ts";
+import { checkRuleWithOperations } from "./admission-rules.ts";
 import { Errors } from "./errors.ts";
 import { checkLabelSelector } from "./labels.ts";
 import { checkClientConfig, checkReviewVersions, hasKnownReviewVersion } from "./webhook-client.ts";
@@ -59,7 +59,7 @@ function checkWebhook(errors: Errors, at: string, webhook: Webhook, tolerance: T
     const messages = fullyQualifiedName(name);
     if (messages.length > 0) errors.invalid(`${at}.name`, name, messages.join(","));
   }
-  for (const [index, rule] of (rules ?? []).entries()) checkRule(errors, `${at}.rules[${index}]`, rule);
+  for (const [index, rule] of (rules ?? []).entries()) checkRuleWithOperations(errors, `${at}.rules[${index}]`, rule);
   errors.optionalOneOf(`${at}.failurePolicy`, webhook.failurePolicy, ["Fail", "Ignore"]);
   errors.optionalOneOf(`${at}.matchPolicy`, webhook.matchPolicy, ["Equivalent", "Exact"]);
   const allowed = tolerance.sideEffects ? [...harmless, "Some", "Unknown"] : harmless;
@@ -79,58 +79,4 @@ function checkWebhook(errors: Errors, at: string, webhook: Webhook, tolerance: T
     known: !tolerance.reviewVersions,
     missing: "must specify one of v1, v1beta1",
   });
-}
-
-function checkRule(errors: Errors, at: string, rule: RuleWithOperations): void {
-  const { operations = [], apiGroups = [], apiVersions = [], resources = [], scope } = rule;
-  const alone = (field: string, values: readonly string[], what: string) => {
-    if (values.length === 0) errors.required(`${at}.${field}`);
-    if (values.length > 1 && values.includes("*")) {
-      errors.invalid(`${at}.${field}`, values, `if '*' is present, must not specify other ${what}`);
-    }
-  };
-  alone("operations", operations, "operations");
-  for (const [index, operation] of operations.entries()) {
-    const known = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
-    if (!known.includes(operation)) errors.notSupported(`${at}.operations[${index}]`, operation, known);
-  }
-  alone("apiGroups", apiGroups, "API groups");
-  alone("apiVersions", apiVersions, "API versions");
-  for (const [index, version] of apiVersions.entries()) {
-    if (version === "") errors.required(`${at}.apiVersions[${index}]`);
-  }
-  checkResources(errors, `${at}.resources`, resources);
-  errors.optionalOneOf(`${at}.scope`, scope, ["*", "Cluster", "Namespaced"]);
-}
-
-function checkResources(errors: Errors, at: string, resources: readonly string[]): void {
-  if (resources.length === 0) errors.required(at);
-  const allSubresourcesOf = new Set<string>();
-  const ofAllResources = new Set<string>();
-  let plain = false;
-  for (const [index, text] of resources.entries()) {
-    const path = `${at}[${index}]`;
-    if (text === "") {
-      errors.required(path);
-      continue;
-    }
-    const slash = text.indexOf("/");
-    if (slash < 0) {
-      plain = text !== "*";
-      continue;
-    }
-    const [resource, sub] = [text.slice(0, slash), text.slice(slash + 1)];
-    const not = (present: string) => errors.invalid(path, text, `if '${present}' is present, must not specify ${text}`);
-    if (allSubresourcesOf.has(resource)) not(`${resource}/*`);
-    if (ofAllResources.has(sub)) not(`*/${sub}`);
-    if (sub === "*") allSubresourcesOf.add(resource);
-    if (resource === "*") ofAllResources.add(sub);
-  }
-  if (resources.length > 1 && resources.includes("*/*")) {
-    errors.invalid(at, resources, "if '*/*' is present, must not specify other resources");
-  }
-  if (resources.includes("*") && plain) {
-    const text = "if '*' is present, must not specify other resources without subresources";
-    errors.invalid(at, resources, text);
-  }
 }

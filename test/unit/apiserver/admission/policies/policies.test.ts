@@ -359,6 +359,14 @@ describe("admission policies", () => {
     ok(await send("validatingadmissionpolicybindings", binding));
   });
 
+  test("names that belong to configurations from files are warned of", async () => {
+    const spec = { matchConstraints: configMapRules, validations: [{ expression: "true" }] };
+    const send = (name: string) => api.post(dry(`${group}/validatingadmissionpolicies`), { metadata: { name }, spec });
+    assert.equal((await send("p")).headers.get("warning"), null);
+    const warning = (await send("p.static.k8s.io")).headers.get("warning");
+    assert.match(warning!, /^299 - "metadata\.name: names ending with .*static\.k8s\.io.* are reserved for static/);
+  });
+
   test("what a mutation may not do is refused with Kubernetes' texts", async () => {
     const refused = async (mutation: object, rules: object, send: () => Promise<Reply>, code: number) => {
       await mutating("m", { matchConstraints: rules, mutations: [mutation] });
