@@ -58,6 +58,11 @@ export interface StorageFacts {
    * it already come back as they are. Absent: versions differ in what the two above say, or in their names only.
    */
   readonly convert?: (objects: readonly KubeObject[], apiVersion: string) => Promise<KubeObject[]>;
+  /**
+   * Brings an object that was stored under an earlier schema to the present one, in place: fields that it does not know
+   * go, defaults come. True when that changed anything. For custom kinds.
+   */
+  readonly refresh?: (object: KubeObject) => boolean;
   /** Life time of each object after its last write, as for events. */
   readonly ttlSeconds?: number;
   /** Updates in this namespace wait for each other this long and are committed at once: many small ones at one moment. */

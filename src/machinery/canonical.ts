@@ -239,22 +239,31 @@ export function canonicalize(schema: Schema, value: unknown, options: CanonicalO
   return canonicalElement(schema, value, { struct: "", fields: "", path: "" }, { onUnknown, emptyAsNull });
 }
 
-/** Sets the schema's static defaults where fields are absent, in place. Absent objects stay absent. */
-export function applyDefaults(schema: Schema, value: unknown): void {
+/** Sets the schema's static defaults where fields are absent, in place. Absent objects stay absent. True when it set any. */
+export function applyDefaults(schema: Schema, value: unknown): boolean {
+  let changed = false;
   if (Array.isArray(value)) {
-    if (schema.items) for (const element of value) applyDefaults(schema.items, element);
-    return;
+    if (schema.items) for (const element of value) changed = applyDefaults(schema.items, element) || changed;
+    return changed;
   }
-  if (!isRecord(value)) return;
+  if (!isRecord(value)) return false;
   for (const [key, field] of fieldsOf(schema)) {
     const present = Object.hasOwn(value, key) ? value[key] : undefined;
     const unset = present === undefined || (present === null && !field.schema.nullable);
-    if (unset && field.default !== undefined) setKey(value, key, cloneJson(field.default));
+    if (unset && field.default !== undefined) {
+      setKey(value, key, cloneJson(field.default));
+      changed = true;
+    }
     const now = value[key];
-    if (typeof now === "object" && now !== null && Object.hasOwn(value, key)) applyDefaults(field.schema, now);
+    if (typeof now === "object" && now !== null && Object.hasOwn(value, key)) {
+      changed = applyDefaults(field.schema, now) || changed;
+    }
   }
-  if (!schema.items) return;
+  if (!schema.items) return changed;
   for (const key of Object.keys(value)) {
-    if (!schema.fields || !Object.hasOwn(schema.fields, key)) applyDefaults(schema.items, value[key]);
+    if (!schema.fields || !Object.hasOwn(schema.fields, key)) {
+      changed = applyDefaults(schema.items, value[key]) || changed;
+    }
   }
+  return changed;
 }

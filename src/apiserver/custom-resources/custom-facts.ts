@@ -6,10 +6,12 @@ import type {
 } from "../../api/generated/apiextensions-v1.ts";
 import type { Column, ResourceFacts, Strategy, SubresourceFacts } from "../../api/resource.ts";
 import { builtInSchema } from "../../api/schemas.ts";
+import { applyDefaults } from "../../machinery/canonical.ts";
 import { deepEqual } from "../../machinery/equality.ts";
 import { cloneJson } from "../../machinery/json.ts";
 import { compileJsonPath } from "../../machinery/jsonpath.ts";
 import type { KubeObject } from "../../machinery/object.ts";
+import { pruneUnknown } from "../../machinery/pruning.ts";
 import type { Schema } from "../../machinery/schema.ts";
 import { type JsonSchemaProps, schemaFromOpenApi } from "../../machinery/schema-from-openapi.ts";
 import { hasRules, type RuleValidator, validateBySchema } from "../../machinery/schema-validation.ts";
@@ -49,7 +51,11 @@ async function factsOf(
   const rules = await rulesOf(props);
   const hasStatus = version.subresources?.status !== undefined && version.subresources.status !== null;
   const scale = version.subresources?.scale;
+  const stored = spec.versions.find(({ storage }) => storage)!;
+  const schemaFrom = (source: JsonSchemaProps | undefined) =>
+    schemaFromOpenApi(source, { objectMeta: builtInSchema(objectMetaSchemaName) });
   let schema: Schema | undefined;
+  let storedSchema: Schema | undefined;
   return {
     group,
     version: version.name,
@@ -74,19 +80,35 @@ async function factsOf(
         }
       : {}),
     get schema() {
-      schema ??= schemaFromOpenApi(props, { objectMeta: builtInSchema(objectMetaSchemaName) });
+      schema ??= schemaFrom(props);
       return schema;
     },
     storage: {
       group,
-      version: spec.versions.find(({ storage }) => storage)!.name,
+      version: stored.name,
       prefix: `${group}/${names.plural}`,
+      refresh(object) {
+        storedSchema ??= schemaFrom(schemaOf(stored));
+        return refreshed(storedSchema, object);
+      },
       ...(convert ? { convert } : {}),
     },
     strategy: customStrategy(props, rules, hasStatus, version),
     selectableFields: selectableFieldsOf(version),
     columns: columnsOf(version),
   };
+}
+
+/** Prunes and defaults an object by a schema, in place; metadata is not the schema's to say. */
+function refreshed(schema: Schema, object: KubeObject): boolean {
+  const { apiVersion: _apiVersion, kind: _kind, metadata: _metadata, ...rest } = object as Body;
+  let changed = false;
+  pruneUnknown(schema, rest, (path) => {
+    changed = true;
+    // What goes at the top goes from a copy only.
+    delete (object as Body)[path];
+  });
+  return applyDefaults(schema, object) || changed;
 }
 
 function subresourcesOf(hasStatus: boolean, hasScale: boolean): Record<string, SubresourceFacts> {

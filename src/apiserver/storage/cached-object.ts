@@ -2,7 +2,7 @@ import type { ResourceFacts } from "../../api/resource.ts";
 import type { KubeObject } from "../../machinery/object.ts";
 import type { Entry } from "../../store/store.ts";
 import { encodeMessage } from "../protobuf/encode-message.ts";
-import { encodeObject, fromStored, headOf, storageOf } from "./codec.ts";
+import { encodeObject, fromStored, headOf } from "./codec.ts";
 
 /** Beginnings of encoded objects, by the facts they are made from. */
 const heads = new WeakMap<ResourceFacts, { readonly text: string; readonly length: number }>();
@@ -37,15 +37,12 @@ export class CachedObject {
 
   /** From an entry of the store, whose bytes are kept when they are in the served version. */
   static fromEntry(facts: ResourceFacts, entry: Entry): CachedObject {
-    const storage = storageOf(facts);
-    const sameVersion = !storage.fromStorage && storage.version === facts.version && storage.group === facts.group;
-    const { length } = head(facts);
-    // Written by an earlier release, an entry may begin otherwise; then its bytes are made anew.
-    const fragment =
-      sameVersion && entry.value.toString("latin1", 0, length) === head(facts).text
-        ? entry.value.subarray(length)
-        : undefined;
-    return new CachedObject(facts, entry.key, entry.modRevision, fromStored(facts, entry), fragment);
+    const { object, asStored } = fromStored(facts, entry);
+    const { text, length } = head(facts);
+    // In another version, or written by an earlier release, an entry begins otherwise; then its bytes are made anew.
+    const same = asStored && entry.value.toString("latin1", 0, length) === text;
+    const fragment = same ? entry.value.subarray(length) : undefined;
+    return new CachedObject(facts, entry.key, entry.modRevision, object, fragment);
   }
 
   /** The same object as of another revision: what a DELETED event carries. */

@@ -60,17 +60,26 @@ function converted(facts: ResourceFacts, object: KubeObject): KubeObject {
   return facts.custom ? object : (canonicalize(facts.schema, object) as KubeObject);
 }
 
-/** The object of an entry in the version that `facts` serves, with its resourceVersion. */
-export function fromStored(facts: ResourceFacts, entry: Pick<Entry, "value" | "modRevision">): KubeObject {
+/**
+ * The object of an entry in the version that `facts` serves, with its resourceVersion; `asStored`: the entry's bytes say
+ * the same, but for the type.
+ */
+export function fromStored(
+  facts: ResourceFacts,
+  entry: Pick<Entry, "value" | "modRevision">,
+): { object: KubeObject; asStored: boolean } {
   const own = parsed.get(entry.value);
   const storage = storageOf(facts);
   const stored = (own ?? parseJson(entry.value)) as KubeObject;
-  const object = storage.fromStorage ? converted(facts, storage.fromStorage(stored)) : stored;
-  const { apiVersion: _apiVersion, kind: _kind, metadata, ...rest } = object;
-  return {
+  // What was just written has been through its schema already.
+  const refreshed = !own && storage.refresh?.(stored) === true;
+  const source = storage.fromStorage ? converted(facts, storage.fromStorage(stored)) : stored;
+  const { apiVersion: _apiVersion, kind: _kind, metadata, ...rest } = source;
+  const object = {
     kind: facts.kind,
     apiVersion: apiVersionOf(facts),
     metadata: { ...metadata, resourceVersion: String(entry.modRevision) },
     ...rest,
   } as KubeObject;
+  return { object, asStored: !refreshed && !storage.fromStorage };
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { eventually } from "../../support/eventually.ts";
 import { ApiHarness, type Json } from "./harness.ts";
 
 const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -207,6 +208,33 @@ describe("custom resources", () => {
       'Rocket.example.com "r" is invalid: spec.fuel: Invalid value: 10: fuel only burns',
     );
     await api.delete(`${definitions}/rockets.example.com`);
+  });
+
+  test("that are stored show the defaults that came later, and lose the fields that went", async () => {
+    const schema = (properties: object) => ({
+      openAPIV3Schema: { type: "object", properties: { spec: { type: "object", properties } } },
+    });
+    const version = (properties: object) => [{ name: "v1", served: true, storage: true, schema: schema(properties) }];
+    const names = { plural: "boxes", kind: "Box" };
+    const boxes = "/apis/example.com/v1/namespaces/default/boxes";
+    const spec = { group: "example.com", scope: "Namespaced", names };
+    const metadata = { name: "boxes.example.com" };
+    const properties = { a: { type: "string" }, gone: { type: "string" } };
+    await api.post(definitions, { ...definition, metadata, spec: { ...spec, versions: version(properties) } });
+    const made = { apiVersion: "example.com/v1", kind: "Box", metadata: { name: "b" }, spec: { gone: "x" } };
+    await eventually(async () => assert.equal((await api.post(boxes, made)).code, 201));
+    const versions = version({ a: { type: "string", default: "A" } });
+    const changed = await api.patch(`${definitions}/boxes.example.com`, "merge", { spec: { versions } });
+    assert.equal(changed.code, 200, changed.text);
+    await eventually(async () => assert.deepEqual((await api.get(`${boxes}/b`)).body.spec, { a: "A" }));
+    assert.deepEqual((await api.get(boxes)).body.items[0].spec, { a: "A" });
+    const watch = await api.watch(`${boxes}?watch=1`);
+    assert.deepEqual((await watch.next()).object.spec, { a: "A" });
+    watch.close();
+    // It is no write: the object keeps the version that it was stored in.
+    const [before, after] = [await api.get(`${boxes}/b`), await api.get(`${boxes}/b`)];
+    assert.equal(after.body.metadata.resourceVersion, before.body.metadata.resourceVersion);
+    assert.equal(after.body.metadata.generation, 1);
   });
 
   test("go with their definition", async () => {
