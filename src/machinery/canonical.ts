@@ -11,7 +11,7 @@ import { canonicalMicroTime, canonicalTime } from "./time-text.ts";
 export interface CanonicalOptions {
   /** Called with the path ("spec.containers[0].foo") of each field that the schema does not know; it is dropped. */
   readonly onUnknown?: (path: string) => void;
-  /** Empty lists that Go's encoder does not leave out become null, as they come back from a store that keeps protobuf. */
+  /** Empty lists and maps that Go's encoder does not leave out become null, as they come back from a store that keeps protobuf. */
   readonly emptyAsNull?: boolean;
 }
 
@@ -120,6 +120,8 @@ function isEmpty(value: unknown): boolean {
   return true;
 }
 
+const isCollection = ({ type }: Schema) => type === "array" || type === "map";
+
 function canonicalObject(schema: Schema, value: unknown, place: Place, context: Context): Record<string, unknown> {
   if (!isRecord(value)) mismatch(schema, value, place);
   const result: Record<string, unknown> = {};
@@ -145,7 +147,7 @@ function canonicalObject(schema: Schema, value: unknown, place: Place, context: 
       context,
     );
     if (field.empty === "omit" && isEmpty(inner)) continue;
-    result[key] = context.emptyAsNull && Array.isArray(inner) && inner.length === 0 ? null : inner;
+    result[key] = context.emptyAsNull && isCollection(field.schema) && isEmpty(inner) ? null : inner;
   }
   if (schema.preserveUnknownFields) for (const key of unknown) setKey(result, key, value[key]);
   return result;
@@ -165,7 +167,9 @@ function canonicalMap(schema: Schema, value: unknown, place: Place, context: Con
 
 /** Elements of lists and maps exist even when null: they become the zero value. */
 function canonicalElement(schema: Schema, value: unknown, place: Place, context: Context): unknown {
-  return value === null || value === undefined ? zeroValue(schema) : canonicalValue(schema, value, place, context);
+  if (value !== null && value !== undefined) return canonicalValue(schema, value, place, context);
+  // Bytes come back from a store that keeps protobuf as empty ones.
+  return schema.type === "bytes" ? "" : zeroValue(schema);
 }
 
 function canonicalInteger(schema: Schema, value: unknown, place: Place): unknown {

@@ -130,9 +130,22 @@ export function visitKeys(text: string, visit: (path: string, isRepeated: boolea
   value("");
 }
 
+/** An escape of half a character; whether its other half follows is looked at afterwards. */
+const loneSurrogate = /\\u[dD][89a-fA-F]/;
+
+/** Half characters become U+FFFD, as Go reads them: UTF-8 has no bytes for them, so what is stored would not be what was read. */
+function wellFormed(value: unknown): unknown {
+  if (typeof value === "string") return value.toWellFormed();
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(wellFormed);
+  const copy: Record<string, unknown> = {};
+  for (const [key, inner] of Object.entries(value)) setKey(copy, key.toWellFormed(), wellFormed(inner));
+  return copy;
+}
+
 /**
  * Parses JSON. Throws {@link JsonError} for invalid UTF-8, invalid JSON and nesting beyond {@link maxJsonDepth}.
- * Integers beyond 2^53 that fit 64 bits come as BigInt.
+ * Integers beyond 2^53 that fit 64 bits come as BigInt, texts as well-formed Unicode.
  */
 export function parseJson(text: string | Uint8Array, options: ParseOptions = {}): unknown {
   if (typeof text !== "string") {
@@ -147,6 +160,7 @@ export function parseJson(text: string | Uint8Array, options: ParseOptions = {})
   } catch (error) {
     throw new JsonError(`invalid JSON: ${(error as Error).message}`);
   }
+  if (loneSurrogate.test(text)) value = wellFormed(value);
   const { onDuplicate } = options;
   if (onDuplicate) visitKeys(text, (path, isRepeated) => isRepeated && onDuplicate(path));
   return value;

@@ -51,6 +51,12 @@ export function seedName({ seed }: Target): string {
   return (seed?.["metadata"] as { name?: string } | undefined)?.name ?? names[0];
 }
 
+/** A target's seed for a namespace. */
+export function seedIn({ seed, kind }: Target, namespace: string): Json {
+  const text = JSON.stringify(seed ?? { apiVersion: "v1", kind });
+  return JSON.parse(namespace ? text.replaceAll(JSON.stringify(namespaces[0]), JSON.stringify(namespace)) : text);
+}
+
 /** Reads aggregated discovery. Throws for a kind that can be created and has no seed: it would go untested. */
 export async function readCorpus(get: (path: string, accept: string) => Promise<unknown>): Promise<Corpus> {
   const accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";

@@ -3,8 +3,8 @@
 import { envelop, protobufType } from "../../src/apiserver/http/kubernetes-protobuf.ts";
 import { printYaml } from "../../src/apiserver/http/yaml-text.ts";
 import { encodeMessage } from "../../src/apiserver/protobuf/encode-message.ts";
-import { cloneJson, stringifyJson } from "../../src/machinery/json.ts";
-import { type Corpus, names, namespaces, seedName, type Target } from "./corpus.ts";
+import { stringifyJson } from "../../src/machinery/json.ts";
+import { type Corpus, names, namespaces, seedIn, seedName, type Target } from "./corpus.ts";
 import { anyValue, hostileTexts, mutated, mutatedBytes } from "./mutate.ts";
 import { Random } from "./random.ts";
 
@@ -93,8 +93,8 @@ function collection({ root, namespaced, resource }: Target, random: Random): str
 }
 
 /** The seed under a name, as the target's collection takes it. */
-function seedObject(target: Target, name: string): Json {
-  const seed = cloneJson(target.seed ?? { apiVersion: "v1", kind: target.kind });
+function seedObject(target: Target, name: string, collection: string): Json {
+  const seed = seedIn(target, /\/namespaces\/([^/]+)\//.exec(collection)?.[1] ?? "");
   seed["metadata"] = { labels: { app: "fuzz" }, ...(seed["metadata"] as Json | undefined) };
   (seed["metadata"] as Json)["name"] ??= name;
   return seed;
@@ -240,7 +240,8 @@ export function requestOf(seed: number, number: number, corpus: Corpus): FuzzReq
   const all = collection(target, random);
   const http = random.chance(0.5) ? "2" : "1.1";
   const headers = headersOf(random);
-  const object = () => (random.chance(0.15) ? seedObject(target, name) : mutated(seedObject(target, name), random));
+  const object = () =>
+    random.chance(0.15) ? seedObject(target, name, all) : mutated(seedObject(target, name, all), random);
   const written = (method: string, path: string): FuzzRequest => {
     const { type, bytes } = encoded(object(), target, random);
     const contentType = random.chance(0.06)
@@ -251,7 +252,7 @@ export function requestOf(seed: number, number: number, corpus: Corpus): FuzzReq
   };
   const patched = (path: string): FuzzRequest => {
     const kind = random.pick(["json", "merge", "strategic", "apply"] as const);
-    const bytes = Buffer.from(stringifyJson(patchBody(kind, seedObject(target, name), random)));
+    const bytes = Buffer.from(stringifyJson(patchBody(kind, seedObject(target, name, all), random)));
     const pairs = query(random, writeParameters);
     if (kind === "apply" && random.chance(0.9)) pairs.push(["fieldManager", random.pick(["one", "two"])]);
     return {

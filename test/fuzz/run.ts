@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { startServerProcess } from "../support/server-process.ts";
 import { checkDatabase, checkObjects } from "./afterwards.ts";
 import { Connection } from "./connection.ts";
-import { type Corpus, namespaces, readCorpus, seedName } from "./corpus.ts";
+import { type Corpus, namespaces, readCorpus, seedIn, seedName } from "./corpus.ts";
 import { complaintOf } from "./judge.ts";
 import { type FuzzRequest, requestOf, urlOf } from "./requests.ts";
 import { widgetDefinition } from "./seeds.ts";
@@ -90,11 +90,11 @@ async function prepare(): Promise<Corpus> {
     for (const namespace of target.namespaced ? namespaces.slice(0, isReview ? 1 : undefined) : [""]) {
       const inside = namespace ? `/namespaces/${namespace}` : "";
       const path = `${target.root}${inside}/${target.resource}?fieldValidation=Strict${farReaching ? "&dryRun=All" : ""}`;
-      const metadata = isReview ? {} : { labels: { app: "fuzz" }, name, ...(target.seed["metadata"] as object) };
-      const seeded = { ...target.seed, metadata };
+      const seed = seedIn(target, namespace);
+      const metadata = isReview ? {} : { labels: { app: "fuzz" }, name, ...(seed["metadata"] as object) };
       // Two versions of one resource, and what another kind has made already.
-      await json("POST", path, seeded).catch((error: Error) => {
-        if (!error.message.includes("AlreadyExists")) throw error;
+      await json("POST", path, { ...seed, metadata }).catch((error: Error) => {
+        if (!error.message.includes("AlreadyExists")) throw new Error(`A seed is not valid: ${error.message}`);
       });
     }
   }

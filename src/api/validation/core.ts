@@ -14,7 +14,8 @@ export function validateConfigMap({ data, binaryData }: ConfigMap): FieldError[]
   let size = 0;
   for (const [key, value] of Object.entries(data ?? {})) {
     errors.messages(`data[${key}]`, key, configMapKey(key));
-    if (binaryData && key in binaryData) errors.invalid(`data[${key}]`, key, "duplicate of key present in binaryData");
+    if (binaryData && Object.hasOwn(binaryData, key))
+      errors.invalid(`data[${key}]`, key, "duplicate of key present in binaryData");
     size += Buffer.byteLength(value);
   }
   for (const [key, value] of Object.entries(binaryData ?? {})) {

@@ -127,7 +127,7 @@ export function checkAnnotationsUpdate(errors: Errors, path: string, now: Annota
     if (key === mirrorAnnotation) errors.forbidden(at, "may not remove or update mirror pod annotation");
   }
   for (const key of Object.keys(now)) {
-    if (key in before) continue;
+    if (Object.hasOwn(before, key)) continue;
     const at = `${path}[${key}]`;
     if (key.startsWith(appArmorContainer)) errors.forbidden(at, "may not add AppArmor annotations");
     if (key === mirrorAnnotation) errors.forbidden(at, "may not add mirror pod annotation");

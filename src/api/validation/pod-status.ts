@@ -153,7 +153,7 @@ function checkDevices(
     const claims = (container?.resources?.claims ?? []).map(
       (claim) => `claim:${claim.name}${claim.request ? `/${claim.request}` : ""}`,
     );
-    if (container && !(claimed ? claims.includes(name) : name in requests)) {
+    if (container && !(claimed ? claims.includes(name) : Object.hasOwn(requests, name))) {
       const text = claimed
         ? "must match one of the container's resource claims in a format 'claim:<claimName>/<request>' or 'claim:<claimName>' if request is empty"
         : "must match one of the container's resource requests";
