@@ -14,12 +14,13 @@ export function tolerates(toleration: TolerationView, taint: TaintView): boolean
 
 /**
  * When a pod on a node with these taints has to go, in milliseconds since the epoch: 0 at once, undefined never. Time
- * counts from when the taint was added, also over a restart of this controller.
+ * counts from when the taint was added, also over a restart of this controller; for a taint that does not say when, from
+ * `seenMs`, when the pod was first found under it.
  */
 export function evictAtMs(
   taints: readonly TaintView[],
   tolerations: readonly TolerationView[],
-  nowMs: number,
+  seenMs: number,
 ): number | undefined {
   const noExecute = taints.filter(({ effect }) => effect === "NoExecute");
   let dueMs: number | undefined;
@@ -31,7 +32,7 @@ export function evictAtMs(
     );
     if (seconds.length === 0) continue;
     const shortest = Math.max(0, Math.min(...seconds.map(Number)));
-    const sinceMs = taint.timeAdded ? Date.parse(taint.timeAdded) : nowMs;
+    const sinceMs = taint.timeAdded ? Date.parse(taint.timeAdded) : seenMs;
     const atMs = sinceMs + shortest * 1000;
     dueMs = dueMs === undefined ? atMs : Math.min(dueMs, atMs);
   }

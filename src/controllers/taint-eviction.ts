@@ -28,6 +28,9 @@ export const taintEvictionController: ControllerFactory = {
         nodeInformer.on({ add: (node) => changed(node), update: changed });
       },
     };
+    /** When pods were first found under taints that bear with them for a while, by uid. */
+    const seenMs = new Map<string, number>();
+    podInformer.on({ delete: (pod) => seenMs.delete(pod.metadata.uid ?? "") });
     const onTainted = (pod: PodView) => hasTaint(nodeInformer.get(pod.spec?.nodeName ?? ""));
 
     return {
@@ -36,13 +39,18 @@ export const taintEvictionController: ControllerFactory = {
         const pod = podInformer.get(key);
         const node = nodeInformer.get(pod?.spec?.nodeName ?? "");
         if (!pod || !node || isTerminating(pod)) return undefined;
-        const dueMs = evictAtMs(node.spec?.taints ?? [], pod.spec?.tolerations ?? [], clock.now());
-        if (dueMs === undefined) return undefined;
+        const { uid } = pod.metadata;
+        const sinceMs = seenMs.get(uid ?? "") ?? clock.now();
+        const dueMs = evictAtMs(node.spec?.taints ?? [], pod.spec?.tolerations ?? [], sinceMs);
+        if (dueMs === undefined) {
+          seenMs.delete(uid ?? "");
+          return undefined;
+        }
+        seenMs.set(uid ?? "", sinceMs);
         if (dueMs > clock.now()) return { requeueAfterMs: dueMs - clock.now() };
         const { namespace = "", name } = splitKey(key);
         events.event(pods, pod, "Normal", "TaintManagerEviction", `Marking for deletion Pod ${key}`);
         const why = { reason: "DeletionByTaintManager", message: "Taint manager: deleting due to NoExecute taint" };
-        const { uid } = pod.metadata;
         try {
           await noteDisruption(client, clock, pod, why, signal);
           await client.delete(pods, name, { namespace, ...(uid ? { preconditions: { uid } } : {}), signal });

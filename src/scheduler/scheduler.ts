@@ -246,6 +246,17 @@ class DefaultScheduler {
     for (const victim of victims) {
       if (victim.metadata.deletionTimestamp) continue;
       const { name = "", namespace = "", uid } = victim.metadata;
+      await this.#patchStatus(victim, {
+        conditions: [
+          {
+            type: "DisruptionTarget",
+            status: "True",
+            reason: "PreemptionByScheduler",
+            message: `${schedulerName}: preempting to accommodate a higher priority pod`,
+            lastTransitionTime: formatTime(this.#options.clock.now()),
+          },
+        ],
+      });
       try {
         await client.delete(pods, name, { namespace, ...(uid ? { preconditions: { uid } } : {}) });
         this.#events.event(
