@@ -260,6 +260,7 @@ conformance(
       requests: { ...standard, cpu: "200m", memory: "300Mi" },
     });
     const refused = { code: 403, reason: "Forbidden" };
+    const large = { requests: amounts("600m", "600Mi", "600Gi"), limits: amounts("600m", "600Mi", "600Gi") };
     await assert.rejects(pod("small", { requests: amounts("10m", "50Mi", "50Gi") }), refused);
     await assert.rejects(pod("large", large), refused);
 
