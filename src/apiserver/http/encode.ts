@@ -1,11 +1,13 @@
 import type { Column, ResourceFacts } from "../../api/resource.ts";
+import type { Clock } from "../../machinery/clock.ts";
 import { stringifyJson } from "../../machinery/json.ts";
 import { apiVersionOf } from "../../machinery/object.ts";
 import { badRequest } from "../../machinery/status.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
 import type { ListPage } from "../verbs/list.ts";
-import { encodePartialMetadata, envelop, listHead, listItemHeader } from "./kubernetes-protobuf.ts";
+import { encodePartialMetadata, envelop, envelopeAround, listHead, listItemHeader } from "./kubernetes-protobuf.ts";
 import type { Encoding } from "./negotiate.ts";
+import { Pace, type Pieces } from "./pieces.ts";
 
 /** What of an object a table's row carries besides its cells. */
 export type IncludeObject = "None" | "Metadata" | "Object";
@@ -25,10 +27,6 @@ export interface View {
   /** For ages in tables. */
   readonly nowMs: number;
 }
-
-/** Items joined in one piece before the loop gets a turn; fewer where each may have to be encoded first. */
-const stride = 1000;
-const protobufStride = 100;
 
 function columnDefinition({ name, type, format, description, priority }: Column): object {
   // Ages are computed here, so they are text for the client.
@@ -90,41 +88,84 @@ function protobufOf(item: CachedObject, { encoding }: View): Buffer {
   return encoding.as === "PartialObjectMetadata" ? encodePartialMetadata(item.object) : item.protobuf();
 }
 
-async function encodeProtobufList(facts: ResourceFacts, page: ListPage, metadata: object, view: View): Promise<Buffer> {
-  const pieces = [listHead(metadata)];
-  for (const [index, item] of page.items.entries()) {
+async function encodeProtobufList(
+  facts: ResourceFacts,
+  page: ListPage,
+  metadata: object,
+  view: View,
+  clock: Clock,
+): Promise<Pieces> {
+  const head = listHead(metadata);
+  const pace = new Pace(clock);
+  // The envelope says how long the whole is, so each item is encoded before the first byte goes.
+  let length = head.length;
+  for (const item of page.items) {
     const bytes = protobufOf(item, view);
-    pieces.push(listItemHeader(bytes.length), bytes);
-    if (index % protobufStride === protobufStride - 1) await new Promise((resolve) => setImmediate(resolve));
+    length += listItemHeader(bytes.length).length + bytes.length;
+    if (pace.overNow) await pace.pause();
   }
   const { apiVersion, kind } = typeIn(view, facts, true);
-  return envelop(apiVersion, kind, pieces);
+  const [start, end] = envelopeAround(apiVersion, kind, length);
+  function* pieces() {
+    yield start;
+    yield head;
+    for (const item of page.items) {
+      const bytes = protobufOf(item, view);
+      yield listItemHeader(bytes.length);
+      yield bytes;
+    }
+    yield end;
+  }
+  return { length: start.length + length + end.length, pieces: pieces() };
 }
 
-/** A list in the form that was asked for: a join of the items' bytes. */
-export async function encodeList(facts: ResourceFacts, page: ListPage, view: View): Promise<Buffer> {
+/** A list in the form that was asked for: the items' bytes, one after the other. */
+export async function encodeList(facts: ResourceFacts, page: ListPage, view: View, clock: Clock): Promise<Pieces> {
   const metadata = {
     resourceVersion: String(page.revision),
     ...(page.continue ? { continue: page.continue } : {}),
     ...(page.remaining ? { remainingItemCount: page.remaining } : {}),
   };
-  if (view.encoding.type === "protobuf") return encodeProtobufList(facts, page, metadata, view);
+  if (view.encoding.type === "protobuf") return encodeProtobufList(facts, page, metadata, view, clock);
   const { as, asVersion } = view.encoding;
-  const head =
-    as === "Table"
-      ? tableHead(facts, view, metadata)
-      : as === "PartialObjectMetadata"
-        ? `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/${asVersion}","metadata":${stringifyJson(metadata)},"items":[`
-        : `{"kind":"${facts.listKind}","apiVersion":"${apiVersionOf(facts)}","metadata":${stringifyJson(metadata)},"items":[`;
-  const pieces: Buffer[] = [Buffer.from(head)];
-  for (const [index, item] of page.items.entries()) {
-    const comma = index === 0 ? "" : ",";
-    if (as === "Table") pieces.push(Buffer.from(comma + row(item, view)));
-    else if (as === "PartialObjectMetadata") pieces.push(Buffer.from(comma + partial(item, asVersion)));
-    // Items of built-in lists carry no kind; those of custom resources do.
-    else pieces.push(Buffer.from(comma + (facts.custom ? item.prefix : item.listPrefix)), item.fragment);
-    if (index % stride === stride - 1) await new Promise((resolve) => setImmediate(resolve));
+  if (as === "Table") return { pieces: textPieces(tableHead(facts, view, metadata), page, (item) => row(item, view)) };
+  if (as === "PartialObjectMetadata") {
+    const type = `"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/${asVersion}"`;
+    const head = `{${type},"metadata":${stringifyJson(metadata)},"items":[`;
+    return { pieces: textPieces(head, page, (item) => partial(item, asVersion)) };
   }
-  pieces.push(Buffer.from("]}"));
-  return Buffer.concat(pieces);
+  return objectPieces(facts, page, metadata, clock);
+}
+
+function* textPieces(head: string, { items }: ListPage, text: (item: CachedObject) => string): Generator<string> {
+  yield head;
+  for (const [index, item] of items.entries()) yield index === 0 ? text(item) : `,${text(item)}`;
+  yield "]}";
+}
+
+async function objectPieces(
+  facts: ResourceFacts,
+  { items }: ListPage,
+  metadata: object,
+  clock: Clock,
+): Promise<Pieces> {
+  const head = `{"kind":"${facts.listKind}","apiVersion":"${apiVersionOf(facts)}","metadata":${stringifyJson(metadata)},"items":[`;
+  // Items of built-in lists carry no kind; those of custom resources do.
+  const prefixOf = facts.custom ? (item: CachedObject) => item.prefix : (item: CachedObject) => item.listPrefix;
+  const pace = new Pace(clock);
+  let length = Buffer.byteLength(head) + Math.max(0, items.length - 1) + 2;
+  for (const item of items) {
+    // Prefixes are ASCII. Bytes that are not there yet are made here.
+    length += prefixOf(item).length + item.fragment.length;
+    if (pace.over) await pace.pause();
+  }
+  function* pieces() {
+    yield head;
+    for (const [index, item] of items.entries()) {
+      yield index === 0 ? prefixOf(item) : `,${prefixOf(item)}`;
+      yield item.fragment;
+    }
+    yield "]}";
+  }
+  return { length, pieces: pieces() };
 }

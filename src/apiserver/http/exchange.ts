@@ -9,7 +9,8 @@ import { mediaTypeOf, parseBody, readBody, type SchemaFor } from "./body.ts";
 import { encodeItem, encodeList, parseIncludeObject, type View } from "./encode.ts";
 import type { Incoming, Outgoing } from "./messages.ts";
 import { negotiate } from "./negotiate.ts";
-import { sendEncoded } from "./reply.ts";
+import { joinPieces } from "./pieces.ts";
+import { isRewritten, sendEncoded, sendPieces } from "./reply.ts";
 import { warningHeader } from "./warning-header.ts";
 
 /** A request for objects, understood and allowed, with where its answer goes. */
@@ -43,9 +44,15 @@ export async function sendItem(exchange: Exchange, code: number, item: CachedObj
 
 /** Answers a page of a list. */
 export async function sendPage(exchange: Exchange, page: Parameters<typeof encodeList>[1], view: View): Promise<void> {
-  const { request, response, call } = exchange;
-  const body = await encodeList(call.facts, page, view);
-  await sendEncoded(request, response, 200, view.encoding, body, isPretty(exchange));
+  const { core, request, response, call } = exchange;
+  const { ioClock } = core;
+  const { encoding } = view;
+  const body = await encodeList(call.facts, page, view, ioClock);
+  const pretty = isPretty(exchange);
+  // YAML and what people read is made of the whole text.
+  if (isRewritten(encoding, pretty, body.length)) {
+    await sendEncoded(request, response, 200, encoding, await joinPieces(body, ioClock), pretty);
+  } else await sendPieces(request, response, 200, encoding, body, ioClock);
 }
 
 /** The body of a write, with what reading it found. */

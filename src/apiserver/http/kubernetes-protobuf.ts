@@ -46,14 +46,18 @@ function envelopePrefix(apiVersion: string, kind: string): Buffer {
   return prefix;
 }
 
+/** What stands before and after an encoded message of so many bytes. */
+export function envelopeAround(apiVersion: string, kind: string, length: number): readonly [Buffer, Buffer] {
+  return [Buffer.concat([envelopePrefix(apiVersion, kind), header(2, length)]), envelopeEnd];
+}
+
 /** Puts an encoded message, in one piece or several, into its envelope. */
 export function envelop(apiVersion: string, kind: string, message: Buffer | readonly Buffer[]): Buffer {
   const pieces = Buffer.isBuffer(message) ? [message] : message;
   let length = 0;
   for (const piece of pieces) length += piece.length;
-  // Joined, not spread: a list has more pieces than a call may have arguments.
-  const start = [envelopePrefix(apiVersion, kind), header(2, length)];
-  return Buffer.concat(start.concat(pieces, envelopeEnd));
+  const [start, end] = envelopeAround(apiVersion, kind, length);
+  return Buffer.concat([start, ...pieces, end]);
 }
 
 const metaPackage = "io.k8s.apimachinery.pkg.apis.meta.v1";

@@ -1,17 +1,22 @@
+import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
-import { constants, gzip } from "node:zlib";
+import { constants, createGzip, gzip } from "node:zlib";
+import type { Clock } from "../../machinery/clock.ts";
 import { parseJson, stringifyJson } from "../../machinery/json.ts";
 import type { StatusError } from "../../machinery/status.ts";
 import { encodeKubernetesProtobuf, protobufType } from "./kubernetes-protobuf.ts";
 import type { Incoming, Outgoing } from "./messages.ts";
 import { type Encoding, negotiate } from "./negotiate.ts";
+import { chunkBytes, chunksOf, Pace, type Pieces } from "./pieces.ts";
 
 const gzipAsync = promisify(gzip);
 
 /** Replies above this go out compressed where the client takes it (kube-apiserver's figure). */
 const gzipMinBytes = 128 * 1024;
-/** Larger replies are written in pieces that respect the client's pace. */
-const pieceBytes = 64 * 1024;
+/** Bytes that wait for a slow client at most. */
+const bufferedMaxBytes = 1024 * 1024;
+/** Indented text is for reading; nobody reads more than this. */
+const prettyMaxBytes = 1024 * 1024;
 
 const contentTypes = { json: "application/json", yaml: "application/yaml", protobuf: protobufType } as const;
 
@@ -45,7 +50,7 @@ export async function sendBytes(
   let bytes = body;
   if (bytes.length > gzipMinBytes) {
     response.setHeader("vary", "Accept-Encoding");
-    if (/\bgzip\b/.test(String(request.headers["accept-encoding"] ?? ""))) {
+    if (takesGzip(request)) {
       bytes = await gzipAsync(bytes, { level: constants.Z_BEST_SPEED });
       response.setHeader("content-encoding", "gzip");
     }
@@ -55,14 +60,69 @@ export async function sendBytes(
   response.statusCode = code;
   response.setHeader("content-type", contentType);
   response.setHeader("content-length", length);
-  if (request.method === "HEAD" || length <= pieceBytes) {
+  if (request.method === "HEAD" || length <= chunkBytes) {
     endWith(response, request.method === "HEAD" ? "" : bytes);
     return;
   }
   const whole = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
-  for (let at = 0; at < whole.length && !response.destroyed; at += pieceBytes) {
-    if (!(response.write as (chunk: Buffer) => boolean)(whole.subarray(at, at + pieceBytes))) await drained(response);
+  for (let at = 0; at < whole.length && !response.destroyed; at += chunkBytes) {
+    if (!write(response, whole.subarray(at, at + chunkBytes))) await drained(response);
   }
+  endWith(response, "");
+}
+
+const takesGzip = (request: Incoming) => /\bgzip\b/.test(String(request.headers["accept-encoding"] ?? ""));
+
+/** Both kinds of responses take bytes alike; only their types differ. */
+const write = (response: Outgoing, chunk: Buffer) => (response.write as (chunk: Buffer) => boolean)(chunk);
+
+/**
+ * Sends a body as it is made, at the client's pace and in turns of a few milliseconds: a long list is never in memory as
+ * a whole, and holds nobody up.
+ */
+export async function sendPieces(
+  request: Incoming,
+  response: Outgoing,
+  code: number,
+  encoding: Encoding,
+  { length, pieces }: Pieces,
+  clock: Clock,
+): Promise<void> {
+  const chunks = chunksOf(pieces);
+  // A short body is one chunk, and goes as any other.
+  const early: Buffer[] = [];
+  for (let size = 0; size <= gzipMinBytes; ) {
+    const next = chunks.next();
+    if (next.done) return sendBytes(request, response, code, contentTypes[encoding.type], Buffer.concat(early));
+    early.push(next.value);
+    size += next.value.length;
+  }
+  if (!isOpen(response)) return;
+  response.statusCode = code;
+  response.setHeader("content-type", contentTypes[encoding.type]);
+  response.setHeader("vary", "Accept-Encoding");
+  const compressed = takesGzip(request);
+  if (compressed) response.setHeader("content-encoding", "gzip");
+  else if (length !== undefined) response.setHeader("content-length", length);
+  if (request.method === "HEAD") return endWith(response, "");
+
+  const pace = new Pace(clock);
+  async function* inTurns() {
+    yield* early;
+    for (const chunk of chunks) {
+      if (pace.overNow) await pace.pause();
+      yield chunk;
+    }
+  }
+  const put = async (all: AsyncIterable<Buffer>) => {
+    for await (const chunk of all) {
+      if (response.destroyed) return;
+      write(response, chunk);
+      if (response.writableLength > bufferedMaxBytes) await drained(response);
+    }
+  };
+  if (compressed) await pipeline(inTurns, createGzip({ level: constants.Z_BEST_SPEED, chunkSize: chunkBytes }), put);
+  else await put(inTurns());
   endWith(response, "");
 }
 
@@ -75,6 +135,12 @@ export function startStream(response: Outgoing): void {
 /** Both kinds of responses end alike; only their types differ. */
 export function endWith(response: Outgoing, body: Buffer | string): void {
   if (!response.destroyed) (response.end as (body: Buffer | string) => void)(body);
+}
+
+/** Whether a body of JSON goes out as another text: as YAML, or indented. */
+export function isRewritten(encoding: Encoding, pretty: boolean, length = 0): boolean {
+  if (encoding.type === "yaml") return true;
+  return encoding.type === "json" && (pretty || encoding.pretty === true) && length < prettyMaxBytes;
 }
 
 /**
@@ -90,10 +156,12 @@ export async function sendEncoded(
   pretty = false,
 ): Promise<void> {
   let body = json;
-  if (encoding.type === "yaml") {
+  if (!isRewritten(encoding, pretty, json.length)) {
+    // It goes as it is.
+  } else if (encoding.type === "yaml") {
     const { printYaml } = await import("./yaml-text.ts");
     body = printYaml(parseJson(json));
-  } else if (encoding.type === "json" && (pretty || encoding.pretty) && json.length < pieceBytes * 16) {
+  } else {
     body = `${stringifyJson(parseJson(json), 2)}\n`;
   }
   await sendBytes(request, response, code, contentTypes[encoding.type], body);
