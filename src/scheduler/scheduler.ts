@@ -25,6 +25,7 @@ import type { NodeState } from "./node-state.ts";
 import type { PendingPod } from "./pending-pod.ts";
 import { defaultPlugins } from "./plugins/list.ts";
 import type { VolumeLookups } from "./plugins/volume-binding.ts";
+import { asksForLess } from "./pod-resources.ts";
 import { findPreemption } from "./preemption.ts";
 import { SchedulingQueue } from "./queue.ts";
 import { VolumeBinder } from "./volume-binder.ts";
@@ -147,6 +148,8 @@ class DefaultScheduler {
       this.#cache.setPod(pod);
       if (isFinished(pod)) this.#queue.changed("pod-deleted");
       else if (!old?.spec?.nodeName) this.#queue.changed("pod-added");
+      // Room that a resize gives back is as good as a deleted pod's.
+      else if (wasCounted && asksForLess(pod, old)) this.#queue.changed("pod-deleted");
       else if (wasCounted && !deepEqual(pod.metadata.labels, old.metadata.labels)) this.#queue.changed("pod-updated");
       return;
     }

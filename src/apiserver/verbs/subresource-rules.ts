@@ -45,7 +45,9 @@ const rules: Readonly<Record<string, SubresourceRule>> = {
     }
     if (wanted.spec?.["resources"] === undefined) delete spec["resources"];
     else spec["resources"] = wanted.spec["resources"];
+    if (deepEqual(spec, object.spec)) return;
     object.spec = spec;
+    object.metadata.generation = (object.metadata.generation ?? 0) + 1;
   }),
   "pods/ephemeralcontainers": onlyChanging((wanted, object) => {
     const containers = wanted.spec?.["ephemeralContainers"] ?? [];
