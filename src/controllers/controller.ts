@@ -81,6 +81,8 @@ export interface ControllersConfig {
   readonly nodeMonitorGracePeriodMs: number;
   /** Terminated pods that are kept. Kubernetes: 12,500. */
   readonly terminatedPodThreshold: number;
+  /** Ranges of service addresses that the cluster was started with; absent: no object shows them. */
+  readonly serviceCidrs?: readonly string[];
   /** Signs CertificateSigningRequests; absent: nobody does. */
   readonly certificateAuthority?: CertificateAuthority;
 }

@@ -15,15 +15,19 @@ import { jobController } from "./job.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node-ipam.ts";
 import { nodeLifecycleController } from "./node-lifecycle.ts";
+import { nodeTtlController } from "./node-ttl.ts";
 import { persistentVolumeBinder } from "./persistent-volume-binder.ts";
 import { podGarbageCollector } from "./pod-gc.ts";
 import { replicaSetController } from "./replica-set.ts";
 import { replicationController } from "./replication-controller.ts";
+import { resourceClaimController } from "./resource-claim.ts";
 import { resourceQuotaController } from "./resource-quota.ts";
 import { rootCaPublisher } from "./root-ca-publisher.ts";
 import { serviceAccountController } from "./service-account.ts";
+import { serviceAddressesController, serviceCidrsController } from "./service-cidrs.ts";
 import { statefulSetController } from "./stateful-set.ts";
 import { taintEvictionController } from "./taint-eviction.ts";
+import { tokenCleaner } from "./token-cleaner.ts";
 import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
 import { validatingAdmissionPolicyStatusController } from "./validating-admission-policy-status.ts";
 import { claimProtectionController, volumeProtectionController } from "./volume-protection.ts";
@@ -53,6 +57,11 @@ export const controllerFactories: readonly ControllerFactory[] = [
   volumeProtectionController,
   ephemeralVolumeController,
   horizontalPodAutoscaler,
+  resourceClaimController,
+  serviceCidrsController,
+  serviceAddressesController,
+  nodeTtlController,
+  tokenCleaner,
   certificateController,
   resourceQuotaController,
   validatingAdmissionPolicyStatusController,

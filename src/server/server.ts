@@ -210,6 +210,7 @@ export async function startServer(
         rootCa: certificates.serverCaBundle,
         nodeMonitorGracePeriodMs: 50_000,
         terminatedPodThreshold: 12_500,
+        serviceCidrs: options.serviceCidr.split(",").map((text) => text.trim()),
         certificateAuthority: certificateAuthority({
           server: certificates.serverCa,
           client: certificates.clientCa,

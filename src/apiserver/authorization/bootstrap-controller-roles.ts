@@ -180,16 +180,23 @@ export function controllerRoles(): Record<string, PolicyRule[]> {
     "resource-claim-controller": rules(
       "get list watch | core | pods",
       "update | core | pods/finalizers",
-      "patch | core | pods/status",
+      "patch update | core | pods/status",
       "create delete get list watch | resource.k8s.io | resourceclaims",
       "get list watch | resource.k8s.io | resourceclaimtemplates",
-      "patch update | resource.k8s.io | resourceclaims/status",
+      "patch update | resource.k8s.io | resourceclaims resourceclaims/status",
+      "patch update | resource.k8s.io | resourceclaims/binding",
       eventsLine,
     ),
     "resourcequota-controller": rules("list watch | * | *", "update | core | resourcequotas/status", eventsLine),
     "root-ca-cert-publisher": rules("create update | core | configmaps", eventsLine),
     "route-controller": rules("list watch | core | nodes", "patch | core | nodes/status", eventsLine),
     "service-account-controller": rules("create | core | serviceaccounts", eventsLine),
+    // In Kubernetes the API server itself shows its addresses and ranges.
+    "service-addresses-controller": rules(
+      "list watch | core | services",
+      "create delete get list watch | networking.k8s.io | ipaddresses",
+      "create get list watch | networking.k8s.io | servicecidrs",
+    ),
     "service-cidrs-controller": rules(
       "get list patch update watch | networking.k8s.io | servicecidrs",
       "patch update | networking.k8s.io | servicecidrs/finalizers servicecidrs/status",
