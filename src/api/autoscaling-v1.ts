@@ -4,7 +4,7 @@ import { autoscalerColumns } from "./autoscaling-v2.ts";
 import { type HorizontalPodAutoscaler, horizontalPodAutoscalers } from "./generated/autoscaling-v1.ts";
 import type { HorizontalPodAutoscaler as AutoscalerV2 } from "./generated/autoscaling-v2.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
-import { validateAutoscaler } from "./validation/others.ts";
+import { validateAutoscaler, validateAutoscalerUpdate } from "./validation/autoscaler.ts";
 
 export const autoscalingV1: readonly KindEntry[] = [
   kind(horizontalPodAutoscalers, {
@@ -20,7 +20,11 @@ export const autoscalingV1: readonly KindEntry[] = [
       value: (object, nowMs) => column.value(fromV1(object), nowMs),
     })),
     strategy: {
+      ratchets: true,
       validate: (object) => validateAutoscaler(fromV1(object)),
+      validateUpdate: (object, old, subresource) => {
+        return validateAutoscalerUpdate(fromV1(object), fromV1(old), subresource);
+      },
       applyDefaults({ spec }) {
         if (spec) spec.minReplicas ??= 1;
       },

@@ -9,7 +9,7 @@ import {
   type MetricValueStatus,
 } from "./generated/autoscaling-v2.ts";
 import { type KindColumn, type KindEntry, kind } from "./kind-facts.ts";
-import { validateAutoscaler } from "./validation/others.ts";
+import { validateAutoscaler, validateAutoscalerUpdate } from "./validation/autoscaler.ts";
 
 /** One target as "current/wanted": "cpu: 12%/80%", "500m/1 (avg)". */
 function metricText(spec: MetricSpec, current: MetricValueStatus | undefined): string {
@@ -72,7 +72,9 @@ export const autoscalingV2: readonly KindEntry[] = [
     categories: ["all"],
     columns: autoscalerColumns,
     strategy: {
+      ratchets: true,
       validate: validateAutoscaler,
+      validateUpdate: validateAutoscalerUpdate,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.minReplicas ??= 1;

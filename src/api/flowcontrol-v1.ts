@@ -6,6 +6,7 @@ import {
   type QueuingConfiguration,
 } from "./generated/flowcontrol-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import { validateFlowSchema, validateFlowStatus, validatePriorityLevel } from "./validation/flow-control.ts";
 
 function queuing(field: keyof QueuingConfiguration) {
   return ({ spec }: PriorityLevelConfiguration) => {
@@ -25,6 +26,8 @@ export const flowcontrolV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      validate: validateFlowSchema,
+      validateUpdate: validateFlowStatus,
       applyDefaults({ spec }) {
         if (spec) spec.matchingPrecedence ||= 1000;
       },
@@ -41,6 +44,8 @@ export const flowcontrolV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      validate: validatePriorityLevel,
+      validateUpdate: validateFlowStatus,
       applyDefaults({ spec }) {
         if (spec?.exempt) {
           spec.exempt.nominalConcurrencyShares ??= 0;

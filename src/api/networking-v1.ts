@@ -1,4 +1,3 @@
-import { formatIp, parseIp } from "../machinery/cidr.ts";
 import { ageColumn, formatSelector, nameColumn, none, text } from "./columns.ts";
 import {
   type Ingress,
@@ -9,7 +8,21 @@ import {
   serviceCIDRs,
 } from "./generated/networking-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
-import { validateIngress, validateNetworkPolicy } from "./validation/others.ts";
+import {
+  ingressWarnings,
+  ipAddressName,
+  networkPolicyWarnings,
+  validateIngress,
+  validateIngressClass,
+  validateIngressClassUpdate,
+  validateIngressUpdate,
+  validateIpAddress,
+  validateIpAddressUpdate,
+  validateNetworkPolicy,
+  validateNetworkPolicyUpdate,
+  validateServiceCidr,
+  validateServiceCidrUpdate,
+} from "./validation/network.ts";
 
 function hosts({ spec }: Ingress): string {
   const rules = spec?.rules ?? [];
@@ -23,14 +36,6 @@ function addresses({ status }: Ingress): string {
   return [...new Set(known.filter((address) => address !== ""))].sort().join(",");
 }
 
-/** An IPAddress is named by the address that it stands for. */
-function addressName(name: string): string[] {
-  const ip = parseIp(name);
-  if (!ip) return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"];
-  const canonical = formatIp(ip);
-  return canonical === name ? [] : [`must be in canonical form (${JSON.stringify(canonical)})`];
-}
-
 export const networkingV1: readonly KindEntry[] = [
   kind(ingresses, {
     shortNames: ["ing"],
@@ -42,7 +47,13 @@ export const networkingV1: readonly KindEntry[] = [
       text("Ports", ({ spec }) => (spec?.tls?.length ? "80, 443" : "80")),
       ageColumn,
     ],
-    strategy: { generation: true, validate: validateIngress },
+    strategy: {
+      generation: true,
+      ratchets: true,
+      validate: validateIngress,
+      validateUpdate: validateIngressUpdate,
+      warnings: ingressWarnings,
+    },
   }),
   kind(ingressClasses, {
     columns: [
@@ -63,6 +74,8 @@ export const networkingV1: readonly KindEntry[] = [
     ],
     strategy: {
       generation: true,
+      validate: validateIngressClass,
+      validateUpdate: validateIngressClassUpdate,
       applyDefaults({ spec }) {
         if (spec?.parameters) spec.parameters.scope ??= "Cluster";
       },
@@ -73,7 +86,10 @@ export const networkingV1: readonly KindEntry[] = [
     columns: [text("Pod-Selector", ({ spec }) => formatSelector(spec?.podSelector ?? {})), ageColumn],
     strategy: {
       generation: true,
+      ratchets: true,
       validate: validateNetworkPolicy,
+      validateUpdate: validateNetworkPolicyUpdate,
+      warnings: networkPolicyWarnings,
       applyDefaults({ spec }) {
         if (!spec) return;
         if (!spec.policyTypes?.length) spec.policyTypes = spec.egress?.length ? ["Ingress", "Egress"] : ["Ingress"];
@@ -85,10 +101,15 @@ export const networkingV1: readonly KindEntry[] = [
   }),
   kind(serviceCIDRs, {
     columns: [text("CIDRs", ({ spec }) => (spec?.cidrs ?? []).join(",")), ageColumn],
+    strategy: { ratchets: true, validate: validateServiceCidr, validateUpdate: validateServiceCidrUpdate },
   }),
   kind(ipAddresses, {
     shortNames: ["ip"],
-    strategy: { validateName: addressName },
+    strategy: {
+      validateName: ipAddressName,
+      validate: validateIpAddress,
+      validateUpdate: validateIpAddressUpdate,
+    },
     columns: [
       text("ParentRef", ({ spec }) => {
         const parent = spec?.parentRef;

@@ -1,7 +1,7 @@
 import { ageColumn, integer, text } from "./columns.ts";
 import { podDisruptionBudgets } from "./generated/policy-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
-import { validateDisruptionBudget } from "./validation/others.ts";
+import { validateDisruptionBudget, validateDisruptionBudgetUpdate } from "./validation/others.ts";
 
 export const policyV1: readonly KindEntry[] = [
   kind(podDisruptionBudgets, {
@@ -12,6 +12,11 @@ export const policyV1: readonly KindEntry[] = [
       integer("Allowed Disruptions", ({ status }) => status?.disruptionsAllowed),
       ageColumn,
     ],
-    strategy: { validate: validateDisruptionBudget, generation: true, allowUnconditionalUpdate: false },
+    strategy: {
+      validate: validateDisruptionBudget,
+      validateUpdate: validateDisruptionBudgetUpdate,
+      generation: true,
+      allowUnconditionalUpdate: false,
+    },
   }),
 ];

@@ -16,6 +16,7 @@ export const schedulingV1: readonly KindEntry[] = [
       // Starts at 1 and stays: what it would count cannot change.
       generation: true,
       counted: () => undefined,
+      ratchets: true,
       validate: validatePriorityClass,
       validateUpdate: validatePriorityClassUpdate,
       applyDefaults(priorityClass) {

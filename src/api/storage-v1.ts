@@ -1,5 +1,6 @@
 import { ageColumn, boolean, integer, nameColumn, none, text } from "./columns.ts";
 import {
+  type CSIDriver,
   csiDrivers,
   csiNodes,
   csiStorageCapacities,
@@ -8,13 +9,33 @@ import {
   volumeAttributesClasses,
 } from "./generated/storage-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
-import { validateStorageClass, validateStorageClassUpdate } from "./validation/others.ts";
+import { sameJson } from "./strategy.ts";
+import {
+  csiDriverWarnings,
+  validateAttachment,
+  validateAttachmentUpdate,
+  validateAttributesClass,
+  validateAttributesClassUpdate,
+  validateCsiDriver,
+  validateCsiDriverUpdate,
+  validateCsiNode,
+  validateCsiNodeUpdate,
+  validateStorageCapacity,
+  validateStorageCapacityUpdate,
+  validateStorageClass,
+  validateStorageClassUpdate,
+} from "./validation/storage.ts";
 
 function isDefaultClass(annotations: Readonly<Record<string, string>> | undefined): boolean {
   return (
     annotations?.["storageclass.kubernetes.io/is-default-class"] === "true" ||
     annotations?.["storageclass.beta.kubernetes.io/is-default-class"] === "true"
   );
+}
+
+/** Off by default. */
+function dropLimitScaling({ spec }: CSIDriver, old?: CSIDriver): void {
+  if (spec && old?.spec.preventPodSchedulingIfMissing === undefined) delete spec.preventPodSchedulingIfMissing;
 }
 
 export const storageV1: readonly KindEntry[] = [
@@ -43,6 +64,10 @@ export const storageV1: readonly KindEntry[] = [
   kind(volumeAttributesClasses, {
     shortNames: ["vac"],
     columns: [text("DriverName", ({ driverName }) => driverName), ageColumn],
+    strategy: {
+      validate: validateAttributesClass,
+      validateUpdate: validateAttributesClassUpdate,
+    },
   }),
   kind(volumeAttachments, {
     columns: [
@@ -52,11 +77,16 @@ export const storageV1: readonly KindEntry[] = [
       boolean("Attached", ({ status }) => status?.attached),
       ageColumn,
     ],
-    strategy: { allowUnconditionalUpdate: false },
+    strategy: {
+      ratchets: true,
+      validate: validateAttachment,
+      validateUpdate: validateAttachmentUpdate,
+      allowUnconditionalUpdate: false,
+    },
   }),
   kind(csiNodes, {
     columns: [integer("Drivers", ({ spec }) => spec?.drivers?.length), ageColumn],
-    strategy: { allowUnconditionalUpdate: false },
+    strategy: { validate: validateCsiNode, validateUpdate: validateCsiNodeUpdate, allowUnconditionalUpdate: false },
   }),
   kind(csiDrivers, {
     columns: [
@@ -72,6 +102,15 @@ export const storageV1: readonly KindEntry[] = [
     ],
     strategy: {
       allowUnconditionalUpdate: false,
+      prepareForCreate: (driver) => dropLimitScaling(driver),
+      prepareForUpdate(driver, old) {
+        dropLimitScaling(driver, old);
+        // Counts changes only: a new one has none.
+        if (!sameJson(driver.spec, old.spec)) driver.metadata.generation = (old.metadata.generation ?? 0) + 1;
+      },
+      validate: validateCsiDriver,
+      validateUpdate: validateCsiDriverUpdate,
+      warnings: csiDriverWarnings,
       applyDefaults({ spec }) {
         if (!spec) return;
         spec.attachRequired ??= true;
@@ -89,6 +128,10 @@ export const storageV1: readonly KindEntry[] = [
       text("StorageClassName", ({ storageClassName }) => storageClassName),
       text("Capacity", ({ capacity }) => capacity ?? "<unset>"),
     ],
-    strategy: { allowUnconditionalUpdate: false },
+    strategy: {
+      validate: validateStorageCapacity,
+      validateUpdate: validateStorageCapacityUpdate,
+      allowUnconditionalUpdate: false,
+    },
   }),
 ];

@@ -3,10 +3,12 @@
 import { isIPv6 } from "node:net";
 import { endpoints, namespaces, services } from "../api/generated/core-v1.ts";
 import { endpointSlices } from "../api/generated/discovery-v1.ts";
+import { flowSchemas, priorityLevelConfigurations } from "../api/generated/flowcontrol-v1.ts";
 import { serviceCIDRs } from "../api/generated/networking-v1.ts";
 import type { Client } from "../client/client.ts";
 import { parseCidr } from "../machinery/cidr.ts";
 import { type Clock, formatTime } from "../machinery/clock.ts";
+import { deepEqual } from "../machinery/equality.ts";
 import type { Logger } from "../machinery/log.ts";
 import type { KubeObject, ResourceType } from "../machinery/object.ts";
 import { StatusError } from "../machinery/status.ts";
@@ -26,7 +28,10 @@ export async function startSystemObjects(options: {
   await Promise.all(
     systemNamespaces.map((name) => ensure(client, namespaces, { metadata: { name } } as KubeObject, () => false)),
   );
-  await ensureServiceCidr(client, options.clock, options.serviceCidr.split(","));
+  await Promise.all([
+    ensureServiceCidr(client, options.clock, options.serviceCidr.split(",")),
+    ensureFlowControl(client),
+  ]);
   const clusterIP = parseCidr(options.serviceCidr.split(",")[0]!).nth(1);
   const own = { name: "kubernetes", namespace: "default" };
   const labels = { component: "apiserver", provider: "kubernetes" };
@@ -96,6 +101,38 @@ async function ensureServiceCidr(client: Client, clock: Clock, cidrs: readonly s
   };
   const body = { status: { conditions: [ready] } };
   await client.patch(serviceCIDRs, name, { type: "merge", body }, { subresource: "status" });
+}
+
+interface FlowControlObject extends KubeObject {
+  readonly spec?: unknown;
+}
+
+/**
+ * The flow schemas and priority levels of every cluster: clients read them, nothing here does. The mandatory ones are
+ * kept as they must be; the others too, unless their owner has taken them over.
+ */
+async function ensureFlowControl(client: Client): Promise<void> {
+  const [levels, schemas] = await Promise.all([client.list(priorityLevelConfigurations), client.list(flowSchemas)]);
+  // Loaded here, where all of it is used, and not with the API server.
+  const facts = await import("../api/flow-control-objects.ts");
+  const keep = async (
+    type: ResourceType,
+    present: readonly KubeObject[],
+    wanted: FlowControlObject,
+    fixed: boolean,
+  ) => {
+    const known: FlowControlObject | undefined = present.find(({ metadata }) => metadata.name === wanted.metadata.name);
+    if (!known) return ensure(client, type, structuredClone(wanted), () => false);
+    const ours = fixed || known.metadata.annotations?.[facts.autoUpdate] === "true";
+    if (!ours || deepEqual(known.spec, wanted.spec)) return;
+    await client.update(type, structuredClone({ ...known, spec: wanted.spec }));
+  };
+  await Promise.all([
+    ...facts.mandatoryLevels.map((level) => keep(priorityLevelConfigurations, levels.items, level, true)),
+    ...facts.suggestedLevels.map((level) => keep(priorityLevelConfigurations, levels.items, level, false)),
+    ...facts.mandatorySchemas.map((schema) => keep(flowSchemas, schemas.items, schema, true)),
+    ...facts.suggestedSchemas.map((schema) => keep(flowSchemas, schemas.items, schema, false)),
+  ]);
 }
 
 function replaceField(object: KubeObject, field: string, value: unknown): boolean {

@@ -2,7 +2,7 @@ import type { Service, ServiceSpec } from "../generated/core-v1.ts";
 import type { KindStrategy } from "../kind-facts.ts";
 import { sameJson } from "../strategy.ts";
 import { serviceName } from "../validation/others.ts";
-import { validateService, validateServiceUpdate } from "../validation/service.ts";
+import { serviceWarnings, validateService, validateServiceUpdate } from "../validation/service.ts";
 
 const affinitySeconds = 10_800;
 
@@ -111,6 +111,8 @@ export const serviceStrategy: KindStrategy<Service> = {
   validateName: serviceName,
   validate: validateService,
   validateUpdate: validateServiceUpdate,
+  ratchets: true,
+  warnings: serviceWarnings,
   applyDefaults: defaultService,
   allowCreateOnUpdate: true,
   prepareForCreate(service) {

@@ -3,7 +3,7 @@ import type { FieldError } from "../../machinery/status.ts";
 import type { ClusterRole, PolicyRule, Role, RoleRef, Subject } from "../generated/rbac-v1.ts";
 import { sameJson } from "../strategy.ts";
 import { Errors } from "./errors.ts";
-import { checkLabelSelector } from "./labels.ts";
+import { checkLabelSelector, trySelector } from "./labels.ts";
 
 const group = "rbac.authorization.k8s.io";
 
@@ -37,6 +37,7 @@ export function validateClusterRole(role: ClusterRole): FieldError[] {
   }
   for (const [index, selector] of (role.aggregationRule?.clusterRoleSelectors ?? []).entries()) {
     checkLabelSelector(errors, `${path}[${index}]`, selector);
+    if (!trySelector(selector)) errors.invalid(`${path}[${index}]`, null, "invalid label selector.");
   }
   return errors.list;
 }
@@ -48,11 +49,11 @@ interface Binding {
 
 /** Checks a binding; one of a namespace may refer to roles, one of the cluster to cluster roles only. */
 export function validateBinding(namespaced: boolean): (binding: Binding) => FieldError[] {
-  const roleKinds = namespaced ? ["ClusterRole", "Role"] : ["ClusterRole"];
+  const roleKinds = namespaced ? ["Role", "ClusterRole"] : ["ClusterRole"];
   return ({ roleRef, subjects }) => {
     const errors = new Errors();
     if (roleRef.apiGroup !== group) errors.notSupported("roleRef.apiGroup", roleRef.apiGroup, [group]);
-    if (!roleKinds.includes(roleRef.kind)) errors.notSupported("roleRef.kind", roleRef.kind, roleKinds);
+    if (!roleKinds.includes(roleRef.kind)) errors.notSupportedInOrder("roleRef.kind", roleRef.kind, roleKinds);
     if (!roleRef.name) errors.required("roleRef.name");
     else errors.messages("roleRef.name", roleRef.name, pathSegmentName(roleRef.name));
     for (const [index, subject] of (subjects ?? []).entries()) {
@@ -75,7 +76,7 @@ function checkSubject(errors: Errors, at: string, subject: Subject, namespaced: 
       if (subject.apiGroup !== group) errors.notSupported(`${at}.apiGroup`, subject.apiGroup, [group]);
       break;
     default:
-      errors.notSupported(`${at}.kind`, subject.kind, ["Group", "ServiceAccount", "User"]);
+      errors.notSupportedInOrder(`${at}.kind`, subject.kind, ["ServiceAccount", "User", "Group"]);
   }
 }
 
