@@ -13,7 +13,7 @@ interface Operation {
   readonly op: string;
   readonly path: string;
   readonly from: string | undefined;
-  readonly hasValue: boolean;
+  /** null when there is none. */
   readonly value: unknown;
 }
 
@@ -38,127 +38,182 @@ function readOperations(operations: unknown): Operation[] {
     const path = getKey(operation, "path");
     const from = getKey(operation, "from");
     if (typeof op !== "string") throw unprocessablePatch("Unexpected kind: unknown");
-    if (typeof path !== "string") throw unprocessablePatch(`${op} operation: missing path`);
+    if (typeof path !== "string") {
+      const why = ["replace", "test", "move"].includes(op) ? "operation missing path field: " : "";
+      throw unprocessablePatch(`${op} operation failed to decode path: ${why}missing value`);
+    }
     return {
       op,
       path,
       from: typeof from === "string" ? from : undefined,
-      hasValue: Object.hasOwn(operation, "value"),
-      value: getKey(operation, "value"),
+      value: getKey(operation, "value") ?? null,
     };
   });
 }
 
-function parsePointer(pointer: string): string[] {
-  if (pointer === "") return [];
-  if (!pointer.startsWith("/")) throw unprocessablePatch(`path ${JSON.stringify(pointer)} must start with "/"`);
-  return pointer
-    .slice(1)
-    .split("/")
-    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+type Container = unknown[] | Record<string, unknown>;
+
+const isContainer = (value: unknown): value is Container => Array.isArray(value) || isRecord(value);
+
+/** Why a key does not fit a container, in the words of the library that kube-apiserver uses. */
+class KeyError extends Error {}
+
+function indexOf(key: string): number {
+  if (!/^[+-]?\d+$/.test(key)) throw new KeyError(`strconv.Atoi: parsing ${JSON.stringify(key)}: invalid syntax`);
+  return Number(key);
 }
 
-/** An index into a list; negative ones count from behind, as kube-apiserver allows. */
-function indexOf(part: string, length: number, pointer: string): number {
-  if (!/^-?\d+$/.test(part)) throw unprocessablePatch(`Unable to access invalid index in ${JSON.stringify(pointer)}`);
-  const index = Number(part);
-  const actual = index < 0 ? length + index : index;
-  if (actual < 0 || actual > length) {
-    throw unprocessablePatch(`Unable to access invalid index: ${part}: invalid index referenced`);
+/** A place in a list of that length; negative ones count from behind, as kube-apiserver allows. */
+function placeOf(index: number, length: number): number {
+  if (index >= length || index < -length) {
+    throw new KeyError(`Unable to access invalid index: ${index}: invalid index referenced`);
   }
-  return actual;
+  return index < 0 ? index + length : index;
 }
 
-/** The document and the changes on it; the root itself may be replaced. */
+/** The value of a key; undefined where an object does not have it. Throws KeyError. */
+function read(container: Container, key: string): unknown {
+  if (!Array.isArray(container)) return getKey(container, key);
+  return container[placeOf(indexOf(key), container.length)];
+}
+
+function add(container: Container, key: string, value: unknown): void {
+  if (!Array.isArray(container)) {
+    setKey(container, key, value);
+  } else if (key === "-") {
+    container.push(value);
+  } else {
+    let index: number;
+    try {
+      index = indexOf(key);
+    } catch (error) {
+      throw new KeyError(`value was not a proper array index: '${key}': ${(error as Error).message}`);
+    }
+    container.splice(placeOf(index, container.length + 1), 0, value);
+  }
+}
+
+function remove(container: Container, key: string): void {
+  if (Array.isArray(container)) {
+    container.splice(placeOf(indexOf(key), container.length), 1);
+    return;
+  }
+  if (!Object.hasOwn(container, key)) throw new KeyError(`Unable to remove nonexistent key: ${key}: missing value`);
+  delete container[key];
+}
+
+/** Does something with a key; what does not fit is told after `what`. */
+function attempt<T>(what: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (error instanceof KeyError) throw unprocessablePatch(`${what}: ${error.message}`);
+    throw error;
+  }
+}
+
+interface Place {
+  readonly container: Container;
+  readonly key: string;
+}
+
+/** The document and the changes on it. Source: evanphx/json-patch v4, whose rules are not all the RFC's. */
 class Patched {
   root: unknown;
+  #copiedBytes = 0;
 
   constructor(root: unknown) {
     this.root = root;
   }
 
-  get(pointer: string, op: string): unknown {
-    let value = this.root;
-    for (const part of parsePointer(pointer)) {
-      let next: unknown;
-      if (Array.isArray(value)) next = value[indexOf(part, value.length, pointer)];
-      else if (isRecord(value)) next = getKey(value, part);
-      if (next === undefined) {
-        throw unprocessablePatch(
-          `${op} operation does not apply: doc is missing path: ${JSON.stringify(pointer)}: missing value`,
-        );
+  /** The container of what a pointer names, which has to be there. Throws that it is missing, `as` an operation says it. */
+  #place(pointer: string, as: string): Place {
+    const [, ...parts] = pointer.split("/").map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+    const key = parts.pop();
+    let container: unknown = this.root;
+    for (const part of parts) {
+      try {
+        container = isContainer(container) ? read(container, part) : undefined;
+      } catch (error) {
+        if (!(error instanceof KeyError)) throw error;
+        container = undefined;
       }
-      value = next;
     }
-    return value;
+    if (key === undefined || !isContainer(container)) {
+      throw unprocessablePatch(`${as}: missing value`);
+    }
+    return { container, key };
   }
 
-  /** The container of what the pointer names, and the last part of the pointer. */
-  #parent(pointer: string, op: string): { parent: unknown[] | Record<string, unknown>; last: string } {
-    const slash = pointer.lastIndexOf("/");
-    const parent = this.get(pointer.slice(0, slash), op);
-    const last = parsePointer(pointer.slice(slash))[0]!;
-    if (Array.isArray(parent) || isRecord(parent)) return { parent, last };
-    throw unprocessablePatch(
-      `${op} operation does not apply: doc is missing path: ${JSON.stringify(pointer)}: missing value`,
-    );
+  add(path: string, value: unknown): void {
+    const { container, key } = this.#place(path, `add operation does not apply: doc is missing path: "${path}"`);
+    attempt(`error in add for path: '${path}'`, () => add(container, key, value));
   }
 
-  add(pointer: string, value: unknown): void {
-    if (pointer === "") {
+  remove(path: string): void {
+    const { container, key } = this.#place(path, `remove operation does not apply: doc is missing path: "${path}"`);
+    attempt(`error in remove for path: '${path}'`, () => remove(container, key));
+  }
+
+  replace(path: string, value: unknown): void {
+    if (path === "") {
+      if (!isContainer(value)) throw unprocessablePatch("replace operation value must be object or array");
       this.root = value;
       return;
     }
-    const { parent, last } = this.#parent(pointer, "add");
-    if (!Array.isArray(parent)) setKey(parent, last, value);
-    else if (last === "-") parent.push(value);
-    else parent.splice(indexOf(last, last.startsWith("-") ? parent.length + 1 : parent.length, pointer), 0, value);
-  }
-
-  remove(pointer: string, op = "remove"): void {
-    if (pointer === "")
-      throw unprocessablePatch(`${op} operation does not apply: the whole document cannot be removed`);
-    this.get(pointer, op);
-    const { parent, last } = this.#parent(pointer, op);
-    if (Array.isArray(parent)) parent.splice(indexOf(last, parent.length, pointer), 1);
-    else delete parent[last];
-  }
-
-  replace(pointer: string, value: unknown): void {
-    if (pointer === "") {
-      this.root = value;
+    const { container, key } = this.#place(path, `replace operation does not apply: doc is missing path: ${path}`);
+    if (!Array.isArray(container)) {
+      // Against the RFC, what is not there is added.
+      setKey(container, key, value);
       return;
     }
-    const { parent, last } = this.#parent(pointer, "replace");
-    if (!Array.isArray(parent)) {
-      // As in kube-apiserver, and against the RFC: what is not there is added.
-      setKey(parent, last, value);
-      return;
-    }
-    this.get(pointer, "replace");
-    parent[indexOf(last, parent.length, pointer)] = value;
-  }
-
-  test(pointer: string, value: unknown): void {
-    let found: unknown;
     try {
-      found = this.get(pointer, "test");
-    } catch {
-      // A test for null holds where nothing is.
-      found = null;
+      container[placeOf(indexOf(key), container.length)] = value;
+    } catch (error) {
+      if (!(error instanceof KeyError)) throw error;
+      throw unprocessablePatch(`replace operation does not apply: doc is missing key: ${path}: missing value`);
     }
-    if (!isDeepStrictEqual(found, value)) throw unprocessablePatch(`testing value ${pointer} failed: test failed`);
+  }
+
+  test(path: string, value: unknown): void {
+    let found = this.root;
+    if (path !== "") {
+      const { container, key } = this.#place(path, `test operation does not apply: is missing path: ${path}`);
+      // A test for null holds where nothing is.
+      found = attempt(`error in test for path: '${path}'`, () => read(container, key)) ?? null;
+    }
+    if (!isDeepStrictEqual(found, value)) throw unprocessablePatch(`testing value ${path} failed: test failed`);
+  }
+
+  move(from: string, path: string): void {
+    const source = this.#place(from, `move operation does not apply: doc is missing from path: ${from}`);
+    const moved = attempt(`error in move for path: '${source.key}'`, () => {
+      const value = read(source.container, source.key);
+      remove(source.container, source.key);
+      return value;
+    });
+    const target = this.#place(path, `move operation does not apply: doc is missing destination path: ${path}`);
+    attempt(`error in move for path: '${path}'`, () => add(target.container, target.key, moved));
+  }
+
+  copy(from: string, path: string): void {
+    const source = this.#place(from, `copy operation does not apply: doc is missing from path: ${from}`);
+    const found = attempt(`error in copy for from: '${from}'`, () => read(source.container, source.key)) ?? null;
+    const target = this.#place(path, `copy operation does not apply: doc is missing destination path: ${path}`);
+    this.#copiedBytes += stringifyJson(found).length;
+    if (this.#copiedBytes > maxCopiedBytes) {
+      throw requestEntityTooLarge(
+        `Unable to complete the copy, the accumulated size increase of copy is ${this.#copiedBytes}, exceeding the limit ${maxCopiedBytes}`,
+      );
+    }
+    attempt("error while adding value during copy", () => add(target.container, target.key, cloneJson(found)));
   }
 }
 
 /** The patched document, as a new value. Throws StatusError: 400 malformed, 413 too many operations, 422 does not apply. */
 export function applyJsonPatch(document: unknown, operations: unknown): unknown {
   const patched = new Patched(cloneJson(document));
-  let copiedBytes = 0;
-  for (const { op, path, from, hasValue, value } of readOperations(operations)) {
-    if (["add", "replace", "test"].includes(op) && !hasValue) {
-      throw unprocessablePatch(`${op} operation ${JSON.stringify(path)} has no value`);
-    }
+  for (const { op, path, from, value } of readOperations(operations)) {
     switch (op) {
       case "add":
         patched.add(path, cloneJson(value));
@@ -173,22 +228,13 @@ export function applyJsonPatch(document: unknown, operations: unknown): unknown 
         patched.test(path, value);
         break;
       case "move":
-      case "copy": {
-        if (from === undefined) throw unprocessablePatch(`${op} operation ${JSON.stringify(path)} has no from`);
-        if (op === "move" && path.startsWith(`${from}/`)) {
-          throw unprocessablePatch(`move operation cannot move ${JSON.stringify(from)} into itself`);
+      case "copy":
+        if (from === undefined) {
+          const text = `${op} operation failed to decode from: operation, missing from field: missing value`;
+          throw unprocessablePatch(text);
         }
-        const moved = cloneJson(patched.get(from, op));
-        if (op === "move") patched.remove(from, "move");
-        else copiedBytes += stringifyJson(moved).length;
-        if (copiedBytes > maxCopiedBytes) {
-          throw requestEntityTooLarge(
-            `Unable to complete the copy, the accumulated size increase of copy is ${copiedBytes}, exceeding the limit ${maxCopiedBytes}`,
-          );
-        }
-        patched.add(path, moved);
+        patched[op](from, path);
         break;
-      }
       default:
         throw unprocessablePatch(`Unexpected kind: ${op}`);
     }

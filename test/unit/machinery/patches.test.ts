@@ -51,9 +51,56 @@ test("a JSON Patch that does not apply is a 422, a malformed one a 400", () => {
   assert.equal(code(Array(10_001).fill({ op: "test", path: "/a/0", value: 1 })), 413);
 });
 
+test("a JSON Patch that does not apply says why as kube-apiserver's library does", () => {
+  const why = (...operations: object[]) => {
+    try {
+      applyJsonPatch({ a: [1, 2], b: null, c: { d: 1 } }, operations);
+    } catch (error) {
+      return (error as Error).message.replace(/^the server rejected our request due to an error in our request: /, "");
+    }
+    return undefined;
+  };
+  for (const [operation, expected] of [
+    [{ op: "add", path: "/x/y", value: 1 }, 'add operation does not apply: doc is missing path: "/x/y": missing value'],
+    [{ op: "add", path: "/b/y", value: 1 }, 'add operation does not apply: doc is missing path: "/b/y": missing value'],
+    [
+      { op: "add", path: "/a/9", value: 1 },
+      "error in add for path: '/a/9': Unable to access invalid index: 9: invalid index referenced",
+    ],
+    [
+      { op: "add", path: "/a/x", value: 1 },
+      `error in add for path: '/a/x': value was not a proper array index: 'x': strconv.Atoi: parsing "x": invalid syntax`,
+    ],
+    [
+      { op: "remove", path: "/x" },
+      "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value",
+    ],
+    [
+      { op: "replace", path: "/a/-", value: 1 },
+      "replace operation does not apply: doc is missing key: /a/-: missing value",
+    ],
+    [{ op: "replace", path: "", value: 1 }, "replace operation value must be object or array"],
+    [{ op: "test", path: "/c/d", value: 2 }, "testing value /c/d failed: test failed"],
+    [
+      { op: "move", from: "/c", path: "/c/d" },
+      "move operation does not apply: doc is missing destination path: /c/d: missing value",
+    ],
+    [
+      { op: "copy", from: "/x/y", path: "/z" },
+      "copy operation does not apply: doc is missing from path: /x/y: missing value",
+    ],
+    [{ op: "move", path: "/a" }, "move operation failed to decode from: operation, missing from field: missing value"],
+    [{ op: "test" }, "test operation failed to decode path: operation missing path field: missing value"],
+    [{ op: "add", path: "/z" }, undefined],
+    [{ op: "copy", from: "/x", path: "/z" }, undefined],
+  ] as const) {
+    assert.equal(why(operation), expected, JSON.stringify(operation));
+  }
+});
+
 test("copies that double the document are stopped", () => {
-  const document = { a: "x".repeat(1000), b: {} };
-  const operations = Array.from({ length: 40 }, (_, i) => ({ op: "copy", from: "", path: `/b/c${i}` }));
+  const document = { a: { b: "x".repeat(1000) } };
+  const operations = Array.from({ length: 40 }, (_, i) => ({ op: "copy", from: "/a", path: `/a/c${i}` }));
   assert.throws(() => applyJsonPatch(document, operations), { code: 413 });
 });
 
