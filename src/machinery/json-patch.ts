@@ -157,7 +157,6 @@ class Patched {
 
   replace(path: string, value: unknown): void {
     if (path === "") {
-      if (!isContainer(value)) throw unprocessablePatch("replace operation value must be object or array");
       this.root = value;
       return;
     }
