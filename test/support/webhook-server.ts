@@ -19,8 +19,10 @@ export class RawAnswer {
 
 /** An HTTPS server for `localhost` with an authority of its own. */
 export class WebhookServer {
-  /** Base64, as clientConfig.caBundle wants it. */
+  /** Of its authority, base64, as clientConfig.caBundle wants it. */
   readonly caBundle: string;
+  /** Its own certificate, PEM. */
+  readonly certificate: string;
   readonly url: string;
   /** Every review that came, in order. */
   readonly reviews: Json[] = [];
@@ -29,8 +31,9 @@ export class WebhookServer {
   handler: WebhookHandler;
   readonly #server: Server;
 
-  private constructor(server: Server, ca: string, handler: WebhookHandler) {
+  private constructor(server: Server, ca: string, certificate: string, handler: WebhookHandler) {
     this.#server = server;
+    this.certificate = certificate;
     this.caBundle = Buffer.from(ca).toString("base64");
     this.url = `https://localhost:${(server.address() as AddressInfo).port}`;
     this.handler = handler;
@@ -56,7 +59,7 @@ export class WebhookServer {
     const leaf = await makeCertificate({ subject: "CN=webhook", issuer: authority, dnsNames, usage: "server" });
     const server = createServer({ cert: leaf.certificate, key: leaf.key });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    return new WebhookServer(server, authority.certificate, handler);
+    return new WebhookServer(server, authority.certificate, leaf.certificate, handler);
   }
 
   get port(): number {

@@ -54,8 +54,12 @@ async function factsOf(
   const stored = spec.versions.find(({ storage }) => storage)!;
   const schemaFrom = (source: JsonSchemaProps | undefined) =>
     schemaFromOpenApi(source, { objectMeta: builtInSchema(objectMetaSchemaName) });
-  let schema: Schema | undefined;
-  let storedSchema: Schema | undefined;
+  const schemas = new Map<string, Schema>();
+  const schemaIn = (of: CustomResourceDefinitionVersion) => {
+    const known = schemas.get(of.name) ?? schemaFrom(schemaOf(of));
+    schemas.set(of.name, known);
+    return known;
+  };
   return {
     group,
     version: version.name,
@@ -80,16 +84,17 @@ async function factsOf(
         }
       : {}),
     get schema() {
-      schema ??= schemaFrom(props);
-      return schema;
+      return schemaIn(version);
     },
     storage: {
       group,
       version: stored.name,
       prefix: `${group}/${names.plural}`,
       refresh(object) {
-        storedSchema ??= schemaFrom(schemaOf(stored));
-        return refreshed(storedSchema, object);
+        // Objects stay in the version that they were written in; what another one does not know is not lost for this one.
+        const from = spec.versions.find(({ name }) => object.apiVersion === `${group}/${name}`) ?? stored;
+        const defaulted = applyDefaults(schemaIn(from), object);
+        return pruned(schemaIn(version), object) || defaulted;
       },
       ...(convert ? { convert } : {}),
     },
@@ -99,8 +104,8 @@ async function factsOf(
   };
 }
 
-/** Prunes and defaults an object by a schema, in place; metadata is not the schema's to say. */
-function refreshed(schema: Schema, object: KubeObject): boolean {
+/** Prunes an object by a schema, in place; metadata is not the schema's to say. True when that changed it. */
+function pruned(schema: Schema, object: KubeObject): boolean {
   const { apiVersion: _apiVersion, kind: _kind, metadata: _metadata, ...rest } = object as Body;
   let changed = false;
   pruneUnknown(schema, rest, (path) => {
@@ -108,7 +113,7 @@ function refreshed(schema: Schema, object: KubeObject): boolean {
     // What goes at the top goes from a copy only.
     delete (object as Body)[path];
   });
-  return applyDefaults(schema, object) || changed;
+  return changed;
 }
 
 function subresourcesOf(hasStatus: boolean, hasScale: boolean): Record<string, SubresourceFacts> {

@@ -63,7 +63,8 @@ function handshake(raw: Duplex, backend: Backend, signal: AbortSignal): Promise<
     socket: raw,
     // A literal address is checked against the certificate too, but is no server name.
     ...(isIp ? { host } : { servername: host, host }),
-    ...(backend.ca === undefined ? {} : { ca: backend.ca }),
+    // Go trusts whatever the bundle holds: an authority in between, or the server's own certificate.
+    ...(backend.ca === undefined ? {} : { ca: backend.ca, allowPartialTrustChain: true }),
     ALPNProtocols: ["http/1.1"],
   });
   return opened(socket, "secureConnect", signal).catch((error) => {

@@ -62,6 +62,12 @@ test("calls at once have connections of their own, and every body comes back", a
   );
 });
 
+test("a bundle may hold the webhook's own certificate in place of its authority's", async (t) => {
+  const { server, caller } = await start(t);
+  const own = { url: server.url, caBundle: Buffer.from(server.certificate).toString("base64") };
+  assert.deepEqual(await caller.post(own, {}, 10_000), { got: {} });
+});
+
 test("why a webhook of a Service is not reached is said as Kubernetes does", async (t) => {
   const { server, caller, client } = await start(t, ["other.default.svc"]);
   const post = () => caller.post({ service, caBundle: caBundle(server) }, {}, 10_000);

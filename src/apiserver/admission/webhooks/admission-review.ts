@@ -108,13 +108,15 @@ function readPatch(
 /** The refusal of a webhook, as the client gets it. */
 export function denial(name: string, result: Partial<Status> | undefined): StatusError {
   const deniedBy = `admission webhook ${JSON.stringify(name)} denied the request`;
-  const { code = 0, message, reason = "", details } = result ?? {};
-  const why = message || reason;
+  const { code, details } = result ?? {};
+  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  const reason = text(result?.reason);
+  const why = text(result?.message) || reason;
   return new StatusError(
-    typeof code === "number" && code >= 400 ? code : 400,
+    typeof code === "number" && Number.isInteger(code) && code >= 400 && code <= 599 ? code : 400,
     reason,
     why ? `${deniedBy}: ${why}` : `${deniedBy} without explanation`,
-    details,
+    isRecord(details) ? details : undefined,
   );
 }
 
