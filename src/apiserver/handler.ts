@@ -26,6 +26,7 @@ import { Turns } from "./http/turns.ts";
 import { answerWatch, answerWatchSocket } from "./http/watch-requests.ts";
 import { checkVerb, decodeBody, isObjectSubresource } from "./operations.ts";
 import type {
+  AuthorizationAttributes,
   Authorizer,
   BodySubresource,
   RequestInfo,
@@ -62,6 +63,9 @@ export interface HandlerOptions {
   readonly signal: AbortSignal;
   readonly onDone?: (info: RequestInfo | undefined, code: number, startedMs: number) => void;
 }
+
+/** Verbs that leave nobody's name on an object. */
+const readsOnly: ReadonlySet<string> = new Set(["get", "list", "watch"]);
 
 export class Handler {
   readonly #options: HandlerOptions;
@@ -140,17 +144,19 @@ export class Handler {
   }
 
   async #authorize(user: UserInfo, info: RequestInfo): Promise<void> {
-    const attributes = {
+    const { verb, group, version, resource, subresource, namespace, name } = info;
+    const attributes: { -readonly [K in keyof AuthorizationAttributes]: AuthorizationAttributes[K] } = {
       user,
-      verb: info.verb,
-      group: info.group,
-      version: info.version,
-      resource: info.resource,
-      ...(info.subresource ? { subresource: info.subresource } : {}),
-      ...(info.namespace ? { namespace: info.namespace } : {}),
-      ...(info.name ? { name: info.name } : {}),
-      ...(info.isResource ? {} : { path: info.path }),
+      verb,
+      group,
+      version,
+      resource,
     };
+    // Assigned, not spread: this is done for every request.
+    if (subresource) attributes.subresource = subresource;
+    if (namespace) attributes.namespace = namespace;
+    if (name) attributes.name = name;
+    if (!info.isResource) attributes.path = info.path;
     const decision = await this.#options.authorize(attributes);
     if (!decision.allowed) throw forbiddenError(attributes, decision.reason);
   }
@@ -181,7 +187,9 @@ export class Handler {
       user,
       admission: true,
       dryRun: false,
-      fieldManager: managerOf(url.searchParams.get("fieldManager") ?? undefined, request.headers["user-agent"]),
+      fieldManager: readsOnly.has(info.verb)
+        ? ""
+        : managerOf(url.searchParams.get("fieldManager") ?? undefined, request.headers["user-agent"]),
       // At once, so that refusals carry them, too.
       warn: (text) => {
         warnings.push(text);

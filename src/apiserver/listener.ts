@@ -70,9 +70,11 @@ export function listen(options: ListenerOptions): Promise<Listener> {
     // A client that goes away in the middle is not our error.
     session.on("error", () => {});
   });
+  // Clients that go away in the middle of a request or reply.
+  const ignore = () => {};
   server.on("request", (request: Incoming, response: Outgoing) => {
-    request.on("error", () => {});
-    response.on("error", () => {});
+    request.on("error", ignore);
+    response.on("error", ignore);
     options.handle(request, response);
   });
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {

@@ -10,6 +10,8 @@ const verbs: Readonly<Record<string, string>> = {
   DELETE: "delete",
 };
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** Segments after a namespace that belong to the namespace itself. */
 const namespaceSubresources = new Set(["status", "finalize"]);
 
@@ -22,13 +24,23 @@ export function isTrue(value: string | null): boolean {
 export function parseRequestInfo(method: string, url: URL): RequestInfo {
   let path: string;
   try {
-    path = decodeURIComponent(url.pathname);
+    const { pathname } = url;
+    path = pathname.includes("%") ? decodeURIComponent(pathname) : pathname;
   } catch {
     throw badRequest(`invalid URL escape in ${JSON.stringify(url.pathname)}`);
   }
-  const none = { path, group: "", version: "", resource: "" };
-  const other: RequestInfo = { ...none, isResource: false, verb: method.toLowerCase() };
-  const parts = path.split("/").filter((part, index, all) => part !== "" || (index > 0 && index < all.length - 1));
+  const other: RequestInfo = {
+    isResource: false,
+    path,
+    verb: method.toLowerCase(),
+    group: "",
+    version: "",
+    resource: "",
+  };
+  // Slashes at either end do not count; an empty part in the middle does.
+  const parts = path.split("/");
+  if (parts[0] === "") parts.shift();
+  if (parts.at(-1) === "") parts.pop();
   const root = parts.shift();
   if (root !== "api" && root !== "apis") return other;
   const group = root === "api" ? "" : parts.shift();
@@ -55,16 +67,11 @@ export function parseRequestInfo(method: string, url: URL): RequestInfo {
     const match = /(?:^|,)metadata\.name={1,2}([^,]+)(?:,|$)/.exec(url.searchParams.get("fieldSelector") ?? "");
     if (match) name = match[1]!;
   }
-  return {
-    isResource: true,
-    path,
-    verb,
-    group,
-    version,
-    resource,
-    ...(namespace === undefined ? {} : { namespace }),
-    ...(name === undefined ? {} : { name }),
-    ...(subresource ? { subresource } : {}),
-    ...(rest.length > 0 ? { rest: rest.join("/") } : {}),
-  };
+  // Assigned, not spread: this is done for every request.
+  const info: Writable<RequestInfo> = { isResource: true, path, verb, group, version, resource };
+  if (namespace !== undefined) info.namespace = namespace;
+  if (name !== undefined) info.name = name;
+  if (subresource) info.subresource = subresource;
+  if (rest.length > 0) info.rest = rest.join("/");
+  return info;
 }

@@ -10,10 +10,19 @@ interface Latency {
   count: number;
 }
 
+/** Requests of one sort: what they asked for, and how they ended. */
+interface Series {
+  readonly labels: string;
+  readonly code: number;
+  /** Shared by all codes; absent where times mean nothing. */
+  readonly latency: Latency | undefined;
+  count: number;
+}
+
 /** Counts requests for /metrics. */
 export class RequestMetrics {
   readonly #clock: Clock;
-  readonly #requests = new Map<string, number>();
+  readonly #series = new Map<string, Series>();
   readonly #latencies = new Map<string, Latency>();
 
   constructor(clock: Clock) {
@@ -23,18 +32,35 @@ export class RequestMetrics {
   count(info: RequestInfo | undefined, code: number, startedMs: number): void {
     // Names of what is not served come from anyone; they must not grow this table.
     const known = info?.isResource && code !== 404;
-    const labels = known
-      ? `group="${info.group}",resource="${info.resource}",subresource="${info.subresource ?? ""}",verb="${info.verb.toUpperCase()}",version="${info.version}"`
-      : `group="",resource="",subresource="",verb="${known ? "" : "OTHER"}",version=""`;
-    const key = `${labels},code="${code}"`;
-    this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
-    if (info?.verb === "watch" || !known) return;
+    // Short, since it is made for every request; the labels are made once.
+    const key = known
+      ? `${code} ${info.verb} ${info.resource} ${info.version} ${info.group} ${info.subresource ?? ""}`
+      : `${code}`;
+    let series = this.#series.get(key);
+    if (!series) {
+      series = this.#startSeries(known ? info : undefined, code);
+      this.#series.set(key, series);
+    }
+    series.count++;
+    const { latency } = series;
+    if (!latency) return;
     const seconds = (this.#clock.now() - startedMs) / 1000;
-    const latency = this.#latencies.get(labels) ?? { counts: buckets.map(() => 0), sum: 0, count: 0 };
-    this.#latencies.set(labels, latency);
-    for (const [index, limit] of buckets.entries()) if (seconds <= limit) latency.counts[index]!++;
+    for (let index = buckets.length - 1; index >= 0 && seconds <= buckets[index]!; index--) latency.counts[index]!++;
     latency.sum += seconds;
     latency.count++;
+  }
+
+  #startSeries(info: RequestInfo | undefined, code: number): Series {
+    if (!info) {
+      const labels = `group="",resource="",subresource="",verb="OTHER",version=""`;
+      return { labels, code, latency: undefined, count: 0 };
+    }
+    const { group, resource, subresource = "", verb, version } = info;
+    const labels = `group="${group}",resource="${resource}",subresource="${subresource}",verb="${verb.toUpperCase()}",version="${version}"`;
+    if (verb === "watch") return { labels, code, latency: undefined, count: 0 };
+    const latency = this.#latencies.get(labels) ?? { counts: buckets.map(() => 0), sum: 0, count: 0 };
+    this.#latencies.set(labels, latency);
+    return { labels, code, latency, count: 0 };
   }
 
   /** Prometheus' text format. */
@@ -43,7 +69,9 @@ export class RequestMetrics {
       "# HELP apiserver_request_total Requests by what they asked for and how they ended.",
       "# TYPE apiserver_request_total counter",
     ];
-    for (const [labels, count] of this.#requests) lines.push(`apiserver_request_total{${labels}} ${count}`);
+    for (const { labels, code, count } of this.#series.values()) {
+      lines.push(`apiserver_request_total{${labels},code="${code}"} ${count}`);
+    }
     lines.push(
       "# HELP apiserver_request_duration_seconds Time from a request's headers to the end of its reply.",
       "# TYPE apiserver_request_duration_seconds histogram",

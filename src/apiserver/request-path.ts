@@ -22,9 +22,9 @@ export function pathNotFound(): StatusError {
 /** The name as the path has it; a list by field selector has one in `info` only for authorization. */
 export function nameInPath(info: RequestInfo, url: URL): string {
   const collection = info.verb === "list" || info.verb === "watch" || info.verb === "deletecollection";
+  if (!collection) return info.name ?? "";
   const last = decodeURIComponent(url.pathname).replace(/\/$/, "").split("/").at(-1);
-  if (collection && last !== info.name) return "";
-  return info.name ?? "";
+  return last === info.name ? (info.name ?? "") : "";
 }
 
 /** Namespaced resources are written inside a namespace, others never. */

@@ -9,6 +9,8 @@ export interface CertificateIdentity {
   readonly fingerprint: string;
 }
 
+type Outcome = { identity: CertificateIdentity; fromMs: number; toMs: number } | { why: string };
+
 const clientAuthUsage = "1.3.6.1.5.5.7.3.2";
 
 /** How many checked certificates are remembered: as many as a large cluster has kubelets and people. */
@@ -20,7 +22,9 @@ const remembered = 2_000;
  */
 export class CertificateCheck {
   readonly #authorities: readonly X509Certificate[];
-  readonly #seen = new Map<string, { identity: CertificateIdentity; fromMs: number; toMs: number } | { why: string }>();
+  readonly #seen = new Map<string, Outcome>();
+  /** By the bytes themselves, which stay the same for a connection: hashing them for each request would be dear. */
+  readonly #seenBytes = new WeakMap<Buffer, Outcome>();
 
   constructor(authorityBundle: string | Buffer) {
     this.#authorities = readCertificates(authorityBundle);
@@ -29,12 +33,10 @@ export class CertificateCheck {
 
   /** The certificate's identity, or why it is not trusted. `nowMs` is io time. */
   check(der: Buffer, nowMs: number): { identity: CertificateIdentity } | { why: string } {
-    const fingerprint = createHash("sha256").update(der).digest("hex");
-    let outcome = this.#seen.get(fingerprint);
+    let outcome = this.#seenBytes.get(der);
     if (!outcome) {
-      outcome = this.#verify(der, fingerprint);
-      if (this.#seen.size >= remembered) this.#seen.delete(this.#seen.keys().next().value!);
-      this.#seen.set(fingerprint, outcome);
+      outcome = this.#outcomeOf(der);
+      this.#seenBytes.set(der, outcome);
     }
     if ("why" in outcome) return outcome;
     if (nowMs < outcome.fromMs || nowMs > outcome.toMs) {
@@ -43,7 +45,18 @@ export class CertificateCheck {
     return { identity: outcome.identity };
   }
 
-  #verify(der: Buffer, fingerprint: string) {
+  #outcomeOf(der: Buffer): Outcome {
+    const fingerprint = createHash("sha256").update(der).digest("hex");
+    let outcome = this.#seen.get(fingerprint);
+    if (!outcome) {
+      outcome = this.#verify(der, fingerprint);
+      if (this.#seen.size >= remembered) this.#seen.delete(this.#seen.keys().next().value!);
+      this.#seen.set(fingerprint, outcome);
+    }
+    return outcome;
+  }
+
+  #verify(der: Buffer, fingerprint: string): Outcome {
     let certificate: X509Certificate;
     try {
       certificate = new X509Certificate(der);

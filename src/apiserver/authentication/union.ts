@@ -28,8 +28,20 @@ export function unionAuthenticator(
   };
 }
 
+/** Users that come again as the same object get the same one back. */
+const inGroup = new WeakMap<UserInfo, UserInfo>();
+
 /** Everyone who showed credentials is in system:authenticated. */
 export function withAuthenticatedGroup(user: UserInfo): UserInfo {
+  let known = inGroup.get(user);
+  if (!known) {
+    known = addAuthenticatedGroup(user);
+    inGroup.set(user, known);
+  }
+  return known;
+}
+
+function addAuthenticatedGroup(user: UserInfo): UserInfo {
   const special = user.groups.some((group) => group === "system:authenticated" || group === "system:unauthenticated");
   return special || user.name === anonymousUser.name
     ? user

@@ -1,7 +1,7 @@
 import type { Clock } from "../../machinery/clock.ts";
 import { unauthorized } from "../../machinery/status.ts";
-import type { Authenticator } from "../request.ts";
-import { CertificateCheck } from "./certificate-check.ts";
+import type { Authenticator, UserInfo } from "../request.ts";
+import { CertificateCheck, type CertificateIdentity } from "./certificate-check.ts";
 
 /**
  * Client certificates: the common name is the user, organizations are its groups. `clientAuthority` is a PEM bundle,
@@ -12,16 +12,27 @@ export function x509Authenticator(options: {
   readonly clock: Clock;
 }): Authenticator {
   const trusted = new CertificateCheck(options.clientAuthority);
+  // One user object an identity: what is remembered of users is found by it.
+  const users = new WeakMap<CertificateIdentity, UserInfo>();
   return async ({ clientCertificate }) => {
     if (!clientCertificate) return undefined;
     const outcome = trusted.check(clientCertificate, options.clock.now());
     if ("why" in outcome) throw unauthorized();
-    const { commonName, organizations, fingerprint } = outcome.identity;
-    if (commonName === "") return undefined;
-    return {
-      name: commonName,
-      groups: organizations,
-      extra: { "authentication.kubernetes.io/credential-id": [`X509SHA256=${fingerprint}`] },
-    };
+    const { identity } = outcome;
+    if (identity.commonName === "") return undefined;
+    let user = users.get(identity);
+    if (!user) {
+      user = userOf(identity);
+      users.set(identity, user);
+    }
+    return user;
+  };
+}
+
+function userOf({ commonName, organizations, fingerprint }: CertificateIdentity): UserInfo {
+  return {
+    name: commonName,
+    groups: organizations,
+    extra: { "authentication.kubernetes.io/credential-id": [`X509SHA256=${fingerprint}`] },
   };
 }

@@ -55,8 +55,11 @@ export function createRbac(options: {
   const informers = [roleInformer, clusterRoleInformer, bindingInformer, clusterBindingInformer];
 
   let resolved = new Map<string, ResolvedRules>();
+  /** The same by the user object, which authenticators give again for the same credentials, and the namespace. */
+  let resolvedFor = new WeakMap<UserInfo, Map<string, ResolvedRules>>();
   const forget = () => {
     if (resolved.size > 0) resolved = new Map();
+    resolvedFor = new WeakMap();
   };
   for (const informer of informers as Informer<KubeObject>[]) {
     informer.on({ add: forget, update: forget, delete: forget });
@@ -103,12 +106,26 @@ export function createRbac(options: {
     return result;
   };
 
+  const rulesOf = (user: UserInfo, namespace = ""): ResolvedRules => {
+    let byNamespace = resolvedFor.get(user);
+    if (!byNamespace || byNamespace.size > remembered) {
+      byNamespace = new Map();
+      resolvedFor.set(user, byNamespace);
+    }
+    let rules = byNamespace.get(namespace);
+    if (!rules) {
+      rules = resolve(user, namespace || undefined);
+      byNamespace.set(namespace, rules);
+    }
+    return rules;
+  };
+
   return {
     clusterRoles: clusterRoleInformer,
     ready: () => allSynced,
     authorize: async (attributes) => {
       if (!synced) await allSynced;
-      const { rules, errors } = resolve(attributes.user, attributes.namespace || undefined);
+      const { rules, errors } = rulesOf(attributes.user, attributes.namespace);
       if (rules.some((rule) => ruleAllows(rule, attributes))) return { allowed: true, reason: "" };
       return { allowed: false, reason: errors.length > 0 ? `RBAC: ${printErrors(errors)}` : "" };
     },

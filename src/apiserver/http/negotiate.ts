@@ -53,16 +53,17 @@ const transforms: Readonly<Record<string, { readonly group: string; readonly ver
  */
 export type Offer = "object" | "custom-object" | "watch" | "custom-watch" | "discovery" | "typed" | "plain";
 
-const parsedBefore = new Map<string, Encoding>();
+const parsedBefore = new Map<Offer, Map<string, Encoding>>();
+const remembered = 200;
 
 /** Chooses the first acceptable encoding. Throws 406 when there is none. */
-export function negotiate(accept: string | undefined, offer: Offer): Encoding {
-  const key = `${offer} ${accept}`;
-  const before = parsedBefore.get(key);
+export function negotiate(accept = "", offer: Offer): Encoding {
+  const before = parsedBefore.get(offer)?.get(accept);
   if (before) return before;
   const encoding = choose(accept, offer);
   // Clients send the same few headers again and again.
-  if (parsedBefore.size < 200) parsedBefore.set(key, encoding);
+  const ofOffer = parsedBefore.get(offer) ?? new Map<string, Encoding>();
+  if (ofOffer.size < remembered) parsedBefore.set(offer, ofOffer.set(accept, encoding));
   return encoding;
 }
 

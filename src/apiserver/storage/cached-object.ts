@@ -83,6 +83,11 @@ export class CachedObject {
 
   /** The object's JSON. */
   bytes(): Buffer {
-    return Buffer.concat([Buffer.from(this.prefix), this.fragment]);
+    const { prefix, fragment } = this;
+    // Prefixes are ASCII: types, group names and a number.
+    const bytes = Buffer.allocUnsafe(prefix.length + fragment.length);
+    bytes.write(prefix, 0, "latin1");
+    bytes.set(fragment, prefix.length);
+    return bytes;
   }
 }

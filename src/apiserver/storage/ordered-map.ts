@@ -62,19 +62,17 @@ function* rangeOf<T extends Keyed>(leaves: readonly Leaf<T>[], prefix: string, a
  */
 export class OrderedMap<T extends Keyed> implements Snapshot<T> {
   #leaves: Leaf<T>[] = [];
+  /** The present state by key: a look-up compares one key instead of many. */
+  readonly #byKey = new Map<string, T>();
   #rootEpoch = 0;
   #epoch = 0;
-  #size = 0;
 
   get size(): number {
-    return this.#size;
+    return this.#byKey.size;
   }
 
   get(key: string): T | undefined {
-    if (this.#leaves.length === 0) return undefined;
-    const { items } = this.#leaves[leafFor(this.#leaves, key)]!;
-    const item = items[firstNotBelow(items, key)];
-    return item?.key === key ? item : undefined;
+    return this.#byKey.get(key);
   }
 
   range(prefix: string, after?: string): Generator<T, void> {
@@ -85,14 +83,14 @@ export class OrderedMap<T extends Keyed> implements Snapshot<T> {
   snapshot(): Snapshot<T> {
     this.#epoch++;
     const leaves = this.#leaves;
-    return { size: this.#size, range: (prefix, after) => rangeOf(leaves, prefix, after) };
+    return { size: this.#byKey.size, range: (prefix, after) => rangeOf(leaves, prefix, after) };
   }
 
   set(item: T): void {
+    this.#byKey.set(item.key, item);
     this.#ownRoot();
     if (this.#leaves.length === 0) {
       this.#leaves.push({ epoch: this.#epoch, items: [item] });
-      this.#size = 1;
       return;
     }
     const index = leafFor(this.#leaves, item.key);
@@ -103,7 +101,6 @@ export class OrderedMap<T extends Keyed> implements Snapshot<T> {
       return;
     }
     items.splice(at, 0, item);
-    this.#size++;
     if (items.length > leafSize) {
       const right = items.splice(items.length >>> 1);
       this.#leaves.splice(index + 1, 0, { epoch: this.#epoch, items: right });
@@ -111,12 +108,11 @@ export class OrderedMap<T extends Keyed> implements Snapshot<T> {
   }
 
   delete(key: string): void {
-    if (this.get(key) === undefined) return;
+    if (!this.#byKey.delete(key)) return;
     this.#ownRoot();
     const index = leafFor(this.#leaves, key);
     const { items } = this.#ownLeaf(index);
     items.splice(firstNotBelow(items, key), 1);
-    this.#size--;
     if (items.length === 0) this.#leaves.splice(index, 1);
   }
 
