@@ -99,6 +99,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const core: Core = { store, caches, admission, clusterClock, ioClock, logger, gathering };
 
   let special: SpecialHandlers = { bodies: {}, streams: {} };
+  // The aggregator is made with one of these clients itself.
+  let readerOf: Aggregator["readerOf"] = () => undefined;
   const clientFor = (user: UserInfo, authorize: Authorizer, admitted: boolean): Client =>
     createInProcessClient({
       core,
@@ -108,6 +110,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       admission: admitted,
       special: () => special,
       context: () => context,
+      remote: (group, version) => readerOf(group, version),
       signal,
     });
   // Authorization itself reads through this client, so it must not depend on it.
@@ -167,6 +170,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     signal,
   });
   const aggregator = new Aggregator({ context, proxyClient: options.proxyClient, signal });
+  readerOf = (group, version) => aggregator.readerOf(group, version);
   let ready = false;
   const whenReady = Promise.all([authorization.ready(), system, definitions, aggregator.ready()]).then(() => {
     ready = true;

@@ -12,6 +12,7 @@ import type {
 import { parseJson, stringifyJson } from "../machinery/json.ts";
 import { apiVersionOf, type KubeList, type KubeObject, type ResourceType } from "../machinery/object.ts";
 import { methodNotSupported, notBuilt, type StatusError } from "../machinery/status.ts";
+import type { RemoteReader } from "./aggregation/read-remote.ts";
 import { forbiddenError } from "./authorization/forbidden-error.ts";
 import { type Call, type Core, groupResource, toStatusError } from "./core.ts";
 import type { SpecialHandlers } from "./handler.ts";
@@ -34,6 +35,8 @@ export interface InProcessClientOptions {
   /** Handlers of token, binding, eviction; functions, since they need a client themselves. */
   readonly special: () => SpecialHandlers;
   readonly context: () => ServerContext;
+  /** Reads what other servers serve; they are asked for what stands in no table here. */
+  readonly remote?: (group: string, version: string) => RemoteReader | undefined;
   /** Ends watches when the server stops. */
   readonly signal: AbortSignal;
 }
@@ -60,12 +63,16 @@ class InProcessClient implements Client {
   }
 
   async get<T extends KubeObject>(type: ResourceType<T>, name: string, options: NamespacedOptions = {}): Promise<T> {
+    const remote = this.#remote(type);
+    if (remote) return this.#read<T>(remote, type, "get", options, name);
     return this.#run(type, "get", name, options, async (call) => {
       return (await readObject(this.#options.core, call)).object as T;
     });
   }
 
   async list<T extends KubeObject>(type: ResourceType<T>, options: ListOptions = {}): Promise<KubeList<T>> {
+    const remote = this.#remote(type);
+    if (remote) return this.#read<KubeList<T>>(remote, type, "list", options);
     return this.#run(type, "list", "", options, async (call) => {
       const page = await list(this.#options.core, call, options);
       return {
@@ -215,6 +222,36 @@ class InProcessClient implements Client {
       const reply = await run(this.#options.context(), { info, user: this.#options.user, body: object, dryRun: false });
       return reply.body as R;
     });
+  }
+
+  #remote({ group, version, resource }: ResourceType): RemoteReader | undefined {
+    const { resources, remote } = this.#options;
+    return resources.find(group, version, resource) ? undefined : remote?.(group, version);
+  }
+
+  async #read<R>(
+    remote: RemoteReader,
+    type: ResourceType,
+    verb: string,
+    options: ListOptions & NamespacedOptions,
+    name?: string,
+  ): Promise<R> {
+    const { user, authorize } = this.#options;
+    const { group, version, resource } = type;
+    const { namespace, subresource } = options;
+    const attributes = {
+      user,
+      verb,
+      group,
+      version,
+      resource,
+      ...(subresource ? { subresource } : {}),
+      ...(namespace ? { namespace } : {}),
+      ...(name ? { name } : {}),
+    };
+    const decision = await authorize(attributes);
+    if (!decision.allowed) throw forbiddenError(attributes, decision.reason);
+    return (await remote({ type, options, user, ...(name ? { name } : {}) })) as R;
   }
 
   #body(type: Pick<ResourceType, "group" | "version" | "kind">, object: KubeObject) {

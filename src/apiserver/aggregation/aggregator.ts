@@ -4,6 +4,7 @@ import type { DeepReadonly } from "../../machinery/object.ts";
 import type { ServerContext } from "../request.ts";
 import { AvailabilityController } from "./availability-controller.ts";
 import { mergeAggregated, mergeGroups } from "./merge-discovery.ts";
+import { type RemoteReader, remoteReader } from "./read-remote.ts";
 import { type RelayedRequest, relayRequest } from "./relay-request.ts";
 import { type RemoteApi, reachesAlike, remoteApiOf } from "./remote-api.ts";
 import { RemoteDocuments } from "./remote-documents.ts";
@@ -72,6 +73,13 @@ export class Aggregator {
     }
     const { context, signal } = this.#options;
     return (relayed) => relayRequest(backend, relayed, { clock: context.ioClock, signal });
+  }
+
+  /** Reads what another server serves, for this server's own components; undefined: no other server serves it. */
+  readerOf(group: string, version: string): RemoteReader | undefined {
+    const backend = this.#backends.get(`${version}.${group}`);
+    const { context, signal } = this.#options;
+    return backend && remoteReader(backend, { clock: context.ioClock, signal });
   }
 
   /** Rises with every change of what the methods below add. */

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { request as httpRequest } from "node:http";
 import type { Duplex } from "node:stream";
 import { type TestContext, test } from "node:test";
+import type { KubeObject, ResourceType } from "../../../../src/machinery/object.ts";
 import { eventually } from "../../../support/eventually.ts";
 import { makeCertificate } from "../certificates.ts";
 import { ApiHarness, type Json } from "../harness.ts";
@@ -312,6 +313,33 @@ test("OpenAPI documents have the server's part: v3 from the server itself, v2 in
   assert.ok(body.paths["/api/v1/pods"] || body.paths["/api/v1/pods/"]);
   assert.deepEqual(body.definitions.Flunder, flunder);
   assert.equal(body.definitions.Unused, undefined);
+});
+
+test("this server's own components read what other servers serve, as who they are and may", async (t) => {
+  const { harness, extension, register } = await start(t);
+  const type = {
+    group,
+    version: "v1alpha1",
+    resource: "flunders",
+    kind: "Flunder",
+    namespaced: true,
+  } as ResourceType<KubeObject>;
+  const controller = harness.api.client({ name: "system:serviceaccount:kube-system:c", groups: ["system:masters"] });
+  await assert.rejects(controller.list(type), { code: 404 }, "nobody serves it yet");
+  await harness.post(apiServices, apiService(extension));
+  await eventually(() => assert.rejects(controller.list(type), { code: 503 }), 10_000);
+  await harness.delete(`${apiServices}/${name}`);
+  await register();
+  const items = [{ metadata: { name: "one", namespace: "default" } }];
+  extension.answers.set(`${root}/namespaces/default/flunders`, (_request, response) => json(response, 200, { items }));
+  const found = await controller.list(type, { namespace: "default", labelSelector: "a=b,c!=d" });
+  assert.deepEqual(found.items, items);
+  const seen = extension.seen.at(-1)!;
+  assert.equal(seen.url, `${root}/namespaces/default/flunders?labelSelector=a%3Db%2Cc%21%3Dd`);
+  assert.equal(seen.headers["x-remote-user"], "system:serviceaccount:kube-system:c");
+  await assert.rejects(controller.get(type, "two", { namespace: "default" }), { code: 404, reason: "NotFound" });
+  const nobody = harness.api.client({ name: "nobody", groups: [] });
+  await assert.rejects(nobody.list(type, { namespace: "default" }), { code: 403 });
 });
 
 test("extension servers find in kube-system whom to trust; what others add stays, what they remove comes back", async (t) => {
