@@ -25,9 +25,11 @@ function flag(query: URLSearchParams, name: string): boolean | undefined {
 function whole(query: URLSearchParams, name: string): number | undefined {
   const value = query.get(name);
   if (value === null || value === "") return undefined;
-  if (!/^-?\d{1,18}$/.test(value))
-    throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(value)}: invalid syntax`);
-  return Number(value);
+  const wrong = (why: string) => badRequest(`strconv.ParseInt: parsing ${JSON.stringify(value)}: ${why}`);
+  if (!/^[+-]?\d+$/.test(value)) throw wrong("invalid syntax");
+  const number = Number(value);
+  if (Math.abs(number) >= 2 ** 63) throw wrong("value out of range");
+  return number;
 }
 
 const text = (query: URLSearchParams, name: string) => query.get(name) || undefined;

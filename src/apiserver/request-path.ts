@@ -4,11 +4,16 @@ import { groupResource } from "./core.ts";
 import type { Incoming } from "./http/messages.ts";
 import type { RequestInfo } from "./request.ts";
 
-/** The request's address. Throws 400 for one that is none. */
+/** What a URL's parser would resolve: segments that lead upwards, and slashes that are none. */
+const resolvable = /\/(?:\.|%2e){1,2}(?:[/\\?#]|$)|\\/i;
+
+/** The request's address. Throws 400 for one that is none, 404 for one that leads elsewhere than it says. */
 export function urlOf(request: Incoming): URL {
+  const { url = "/" } = request;
+  if (resolvable.test(url.split("?", 1)[0]!)) throw pathNotFound();
   try {
     // Joined, not resolved: "//host/path" is a path here.
-    return new URL(`https://localhost${request.url ?? "/"}`);
+    return new URL(`https://localhost${url}`);
   } catch {
     throw badRequest(`invalid URL ${JSON.stringify(request.url)}`);
   }

@@ -18,6 +18,8 @@ function differenceOf(before: object, after: object): string {
   const differing = [...names].filter(
     (name) => stringifyJson(sides[0]!.get(name)) !== stringifyJson(sides[1]!.get(name)),
   );
+  // Last, since managedFields are long.
+  differing.sort((a, b) => Number(a === "metadata") - Number(b === "metadata"));
   return differing
     .map((name) => `${name}: ${sides.map((side) => stringifyJson(side.get(name)).slice(0, 1500)).join(" became ")}`)
     .join("; ");

@@ -42,6 +42,7 @@ interface Finding {
 const findings = new Map<string, Finding>();
 const counts = new Map<number, number>();
 let done = 0;
+let slowest = { tookMs: 0, number: 0 };
 
 console.log(`fuzz: seed ${seed}, ${seconds} s`);
 let server = await startServerProcess();
@@ -105,7 +106,10 @@ async function work(corpus: Corpus, numbers: () => number | undefined): Promise<
   const own = new Connection(server, answerTimeoutMs);
   for (let number = numbers(); number !== undefined; number = numbers()) {
     const request = requestOf(seed, number, corpus);
+    const startMs = performance.now();
     const what = await complaint(request, own);
+    const tookMs = performance.now() - startMs;
+    if (tookMs > slowest.tookMs) slowest = { tookMs, number };
     done++;
     if (what !== undefined && !findings.has(what)) findings.set(what, { what, number, request });
   }
@@ -187,6 +191,7 @@ try {
   for (const text of again.faults.slice(0, maxFindings)) fault(`after a kill and a new start: ${text}`);
   const codes = [...counts].sort(([a], [b]) => a - b).map(([code, times]) => `${code}: ${times}`);
   console.log(`fuzz: ${done} requests over ${corpus.targets.length} resources (${codes.join(", ")})`);
+  console.log(`fuzz: the slowest was request ${slowest.number}, ${slowest.tookMs.toFixed(0)} ms`);
   console.log(
     `fuzz: ${count} objects read and written back; at most ${maxMb.toFixed(0)} MB, /livez within ${maxHealthMs.toFixed(0)} ms`,
   );
