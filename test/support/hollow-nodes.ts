@@ -51,6 +51,12 @@ export async function startHollowNodes(client: Client, options: HollowNodesOptio
   const handle = async (pod: DeepReadonly<Pod>) => {
     const { name = "", namespace = "", uid = "" } = pod.metadata;
     if (pod.metadata.deletionTimestamp) {
+      // What others hold on to is seen to have ended.
+      if (pod.metadata.finalizers?.length && pod.status?.phase === "Running") {
+        const { phase, containerStatuses } = endedStatus(pod, 137);
+        const body = { metadata: { uid }, status: { phase, containerStatuses } };
+        await client.patch(pods, name, { type: "merge", body }, { namespace, subresource: "status" });
+      }
       await client.delete(pods, name, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
     } else if (!pod.spec?.nodeName) {
       if (!bind) return;
