@@ -116,7 +116,7 @@ conformance(
   },
 );
 
-const success = `${area} with successPolicy`;
+const success = "[sig-apps] Job with successPolicy";
 
 conformance(`${success} should succeeded when all indexes succeeded [Conformance]`, async (_, cluster) => {
   const rules = [{ succeededCount: 4 }];
