@@ -14,6 +14,7 @@ import { replaceContent, type Verdict } from "./admission-review.ts";
 import type { Hook } from "./hook.ts";
 import type { HookCaller } from "./hook-caller.ts";
 import type { HookSource } from "./hook-source.ts";
+import { keepManagedFields } from "./managed-fields.ts";
 
 const name = "MutatingAdmissionWebhook";
 
@@ -47,16 +48,20 @@ export function mutatingWebhooks(source: HookSource, caller: HookCaller): Admiss
     const repeated = rounds?.round === 2;
     // Others have changed it since: whoever wants to see that is asked again.
     if (repeated && object && !deepEqual(notes.left, object)) requireAgain(notes);
+    const owners = object?.metadata.managedFields;
+    let changed = false;
     for (const hook of hooks) {
       if (repeated && !notes.again.has(hook.id)) continue;
       const shown = await caller.shown(hook, attributes);
       if (!shown) continue;
       if (await mutate(hook, caller, shown, attributes)) {
         requireAgain(notes);
+        changed = true;
         if (rounds) rounds.again = true;
       }
       if (hook.again) notes.asked.add(hook.id);
     }
+    if (changed) keepManagedFields(attributes, owners);
     if (rounds?.again && !repeated && object) notes.left = cloneJson(object);
   }
   return { name, admit };

@@ -216,6 +216,19 @@ describe("admission webhooks", () => {
     await api.delete("/api/v1/namespaces/default/services/s");
   });
 
+  test("that garble who owns which fields are warned of, and the owners stay", async () => {
+    const path = "/metadata/managedFields/0/fieldsV1";
+    const operations = [{ op: "replace", path, value: { "x:data": {} } }];
+    await register(
+      "mutating",
+      hook("/owners", (review) => change(review, operations)),
+    );
+    const { body, headers, code, text } = await createMap("map", { data: { a: "b" } });
+    assert.equal(code, 201, text);
+    assert.deepEqual(body.metadata.managedFields[0].fieldsV1["f:data"], { ".": {}, "f:a": {} });
+    assert.match(headers.get("warning") ?? "", /managedFields was in an invalid state after admission/);
+  });
+
   test("that judge are asked at the same time", async () => {
     let release: () => void = () => {};
     const both = new Promise<void>((resolve) => {
