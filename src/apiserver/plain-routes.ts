@@ -131,8 +131,9 @@ export function createPlainRoutes(
     negotiate(request.headers.accept, "plain");
     const [, , root, groupOrVersion = "", version = ""] = parts;
     const [group, wanted] = root === "api" ? ["", groupOrVersion] : [groupOrVersion, version];
-    const made = document(`openapi v3 ${group}/${wanted}`, () =>
-      openApiV3(resources.all(), group, wanted, options.version),
+    const made = document(
+      `openapi v3 ${group}/${wanted}`,
+      () => aggregator.openApiV3(group, wanted) ?? openApiV3(resources.all(), group, wanted, options.version),
     );
     // The address carries the document's hash, so it never changes.
     if (url.searchParams.has("hash")) response.setHeader("cache-control", "public, immutable, max-age=31536000");

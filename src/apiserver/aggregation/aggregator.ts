@@ -68,11 +68,19 @@ export class Aggregator {
     const [, root, first = "", second = ""] = (openApi ? path.slice("/openapi/v3".length) : path).split("/");
     const name = root === "apis" ? `${second}.${first}` : root === "api" ? `${first}.` : undefined;
     const backend = name === undefined ? undefined : this.#backends.get(name);
-    if (!backend || (openApi && !Object.hasOwn(this.#documents.openApiV3Paths(), path.slice("/openapi/v3/".length)))) {
-      return undefined;
-    }
+    if (!backend || (openApi && !this.#hasOwnOpenApiV3(backend.api, path))) return undefined;
     const { context, signal } = this.#options;
     return (relayed) => relayRequest(backend, relayed, { clock: context.ioClock, signal });
+  }
+
+  /** The OpenAPI v3 document of a group-version whose server has only v2; undefined: there is none. */
+  openApiV3(group: string, version: string): Record<string, unknown> | undefined {
+    return this.#documents.openApiV3(group, version);
+  }
+
+  #hasOwnOpenApiV3({ group, version }: RemoteApi, path: string): boolean {
+    const listed = Object.hasOwn(this.#documents.openApiV3Paths(), path.slice("/openapi/v3/".length));
+    return listed && this.#documents.openApiV3(group, version) === undefined;
   }
 
   /** Reads what another server serves, for this server's own components; undefined: no other server serves it. */

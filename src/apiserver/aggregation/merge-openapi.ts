@@ -7,7 +7,7 @@ type Document = Record<string, unknown>;
 const prefix = "#/definitions/";
 
 /** Names of all definitions that a value refers to, over others or directly. */
-function reachable(value: unknown, definitions: Document): Set<string> {
+export function reachable(value: unknown, definitions: Document): Set<string> {
   const found = new Set<string>();
   const visit = (part: unknown): void => {
     if (Array.isArray(part)) for (const item of part) visit(item);

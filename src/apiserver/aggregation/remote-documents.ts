@@ -1,8 +1,10 @@
+import { createHash } from "node:crypto";
 import { WorkQueue } from "../../client/work-queue.ts";
 import type { Clock } from "../../machinery/clock.ts";
 import { isRecord } from "../../machinery/json.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { aggregatorHeaders } from "./availability.ts";
+import { openApiV3From } from "./convert-openapi.ts";
 import type { RemoteVersion } from "./merge-discovery.ts";
 import { mergeOpenApiV2 } from "./merge-openapi.ts";
 import { pathOf, type RemoteApi } from "./remote-api.ts";
@@ -34,6 +36,8 @@ interface Entry {
   etag?: string | undefined;
   /** "apis/<group>/<version>" → where its OpenAPI v3 document is. */
   v3: Readonly<Record<string, unknown>>;
+  /** That document itself, where the server has none and it was made here. */
+  made?: Record<string, unknown> | undefined;
   v2?: { readonly etag: string | undefined; readonly document: Record<string, unknown> };
 }
 
@@ -91,6 +95,11 @@ export class RemoteDocuments {
   /** Where the OpenAPI v3 documents of remote group-versions are, by their names in the index. */
   openApiV3Paths(): Record<string, unknown> {
     return Object.assign({}, ...[...this.#entries.values()].map(({ v3 }) => v3));
+  }
+
+  /** The document of a group-version whose server has none of this version. */
+  openApiV3(group: string, version: string): Record<string, unknown> | undefined {
+    return this.#entries.get(`${version}.${group}`)?.made;
   }
 
   /** `own` with what the servers that can be reached say. */
@@ -175,7 +184,13 @@ export class RemoteDocuments {
     const { code, value } = await this.#fetch(backend, "/openapi/v3", "application/json");
     const paths = code === 200 && isRecord(value) && isRecord(value["paths"]) ? value["paths"] : {};
     const own = pathOf(backend.api).slice(1);
-    entry.v3 = Object.hasOwn(paths, own) ? { [own]: paths[own] } : {};
+    const v2 = code === 404 ? await this.#openApiV2(backend) : undefined;
+    // Set at once, so that the old document stands until there is the new one.
+    entry.made = v2 && openApiV3From(v2, pathOf(backend.api));
+    if (entry.made) {
+      const hash = createHash("sha256").update(JSON.stringify(entry.made)).digest("hex").toUpperCase();
+      entry.v3 = { [own]: { serverRelativeURL: `/openapi/v3/${own}?hash=${hash}` } };
+    } else entry.v3 = Object.hasOwn(paths, own) ? { [own]: paths[own] } : {};
   }
 
   async #fetch(backend: ServiceBackend, path: string, accept: string, etag?: string): Promise<Fetched> {

@@ -315,6 +315,25 @@ test("OpenAPI documents have the server's part: v3 from the server itself, v2 in
   assert.equal(body.definitions.Unused, undefined);
 });
 
+test("a server that knows only OpenAPI v2 has a v3 document that is made of it", async (t) => {
+  const { harness, extension, register } = await start(t);
+  const own = `apis/${group}/v1alpha1`;
+  const get = { produces: ["application/json"], responses: { 200: { schema: { $ref: "#/definitions/Flunder" } } } };
+  extension.answers.set("/openapi/v2", (_request, response) =>
+    json(response, 200, { paths: { [`${root}/flunders`]: { get } }, definitions: { Flunder: { type: "object" } } }),
+  );
+  await register();
+  const url = await eventually(async () => {
+    const { body } = await harness.get("/openapi/v3");
+    assert.ok(body.paths[own]);
+    return body.paths[own].serverRelativeURL;
+  });
+  assert.match(url, new RegExp(`^/openapi/v3/${own}\\?hash=[0-9A-F]{64}$`));
+  const { body } = await harness.get(url);
+  assert.deepEqual(body.components.schemas, { Flunder: { type: "object" } });
+  assert.ok(body.paths[`${root}/flunders`].get.responses["200"].content["application/json"]);
+});
+
 test("this server's own components read what other servers serve, as who they are and may", async (t) => {
   const { harness, extension, register } = await start(t);
   const type = {
