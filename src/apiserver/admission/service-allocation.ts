@@ -1,4 +1,5 @@
 import { type Service, type ServiceSpec, services } from "../../api/generated/core-v1.ts";
+import { serviceCIDRs } from "../../api/generated/networking-v1.ts";
 import type { Client } from "../../client/client.ts";
 import { createInformer } from "../../client/informer.ts";
 import { type Cidr, parseCidr } from "../../machinery/cidr.ts";
@@ -27,8 +28,15 @@ const mostAddresses = 2 ** 20;
 interface AddressRange {
   readonly cidr: Cidr;
   readonly family: IpFamily;
-  /** Number n is the address n + 1 of the range: the first one is the network's. */
+  /**
+   * Number n is the address n + 1 of the range: the first one is the network's. Of ranges that overlap, the first one
+   * that contains an address keeps it.
+   */
   readonly pool: NumberPool;
+  /** The uid of the ServiceCIDR that it comes from; absent: the cluster was started with it. */
+  readonly from?: string;
+  /** Is it going, so that nothing more is handed out of it? */
+  readonly closed?: boolean;
 }
 
 /** What one request took, so that it can be given back. */
@@ -40,15 +48,15 @@ function staticBand(size: number, fraction: number, atLeast: number, atMost: num
   return Math.min(Math.max(atLeast, Math.floor(size / fraction)), atMost);
 }
 
-function makeRange(text: string): AddressRange {
+function makeRange(text: string, more: Pick<AddressRange, "from"> = {}): AddressRange {
   const cidr = parseCidr(text);
   const all = cidr.size > BigInt(mostAddresses) ? mostAddresses : Number(cidr.size);
   // Neither the network's address nor, with IPv4, the broadcast address belongs to a service.
   const usable = Math.max(0, all - (cidr.family === 4 ? 2 : 1));
   const pool = new NumberPool(usable, staticBand(usable, 16, 16, 256));
   // The first one is the API server's own, whether its service stands already or not.
-  pool.take(0, { uid: "" });
-  return { cidr, family: cidr.family === 4 ? "IPv4" : "IPv6", pool };
+  if (more.from === undefined) pool.take(0, { uid: "" });
+  return { cidr, family: cidr.family === 4 ? "IPv4" : "IPv6", pool, ...more };
 }
 
 /**
@@ -57,10 +65,11 @@ function makeRange(text: string): AddressRange {
  */
 export function serviceAllocation(options: ServiceAllocationOptions): AdmissionPlugin {
   const { client, clock, logger, signal } = options;
-  const ranges = options.serviceCidrs.map(makeRange);
+  const own = options.serviceCidrs.map((text) => makeRange(text));
+  let ranges: readonly AddressRange[] = own;
   const { from, to } = options.nodePortRange;
   const ports = new NumberPool(to - from + 1, staticBand(to - from + 1, 32, 16, 128));
-  const families = ranges.map((range) => range.family);
+  const families = own.map((range) => range.family);
   const taken = new WeakMap<AdmissionAttributes, Taken>();
 
   const numbersOf = (spec: DeepReadonly<ServiceSpec> | undefined): Taken => {
@@ -91,17 +100,41 @@ export function serviceAllocation(options: ServiceAllocationOptions): AdmissionP
     delete: (service) => {
       const uid = service.metadata.uid ?? "";
       for (const { pool, number } of numbersOf(service.spec)) pool.free(number, { uid });
-      for (const { pool } of ranges) pool.take(0, { uid: "" });
+      for (const { pool } of own) pool.take(0, { uid: "" });
     },
   });
   void informer.start(signal);
+
+  /** Ranges that were added while the cluster runs; what services have of them is found again. */
+  const added = createInformer(client, serviceCIDRs, { clock, logger });
+  const rangesChanged = () => {
+    const texts = new Set(own.map(({ cidr }) => String(cidr)));
+    ranges = [
+      ...own,
+      ...added.list().flatMap(({ metadata, spec }) => {
+        const closed = metadata.deletionTimestamp !== undefined;
+        const from = metadata.uid ?? "";
+        const cidrs = (spec?.cidrs ?? []).map(parseCidr).filter((cidr) => !texts.has(String(cidr)));
+        return cidrs.map((cidr) => {
+          // Requests under way hold numbers of its pool.
+          const known = ranges.find((range) => range.from === from && String(range.cidr) === String(cidr));
+          return { ...(known ?? makeRange(String(cidr), { from })), closed };
+        });
+      }),
+    ];
+    for (const service of informer.list()) {
+      for (const { pool, number } of numbersOf(service.spec)) pool.note(number, service.metadata.uid ?? "");
+    }
+  };
+  added.on({ add: rangesChanged, update: rangesChanged, delete: rangesChanged });
+  void added.start(signal);
 
   return {
     name: "ServiceAllocation",
     last: true,
     async admit(attributes) {
       if (!isAbout(attributes, services, "CREATE", "UPDATE")) return;
-      if (!informer.hasSynced) await informer.synced(signal);
+      if (!informer.hasSynced || !added.hasSynced) await Promise.all([informer.synced(signal), added.synced(signal)]);
       const service: Service = attributes.object;
       const { spec } = service;
       if (!spec) return;
@@ -192,17 +225,16 @@ function allocateAddresses(
   const ips = [...(spec.clusterIPs ?? [])];
   ips.length = Math.min(ips.length, spec.ipFamilies!.length);
   for (const [index, family] of spec.ipFamilies!.entries()) {
-    const range = ranges.find((one) => one.family === family);
+    const open = ranges.filter((one) => one.family === family && !one.closed);
+    const [range] = open;
     if (!range) continue;
     const wanted = ips[index];
     if (!wanted) {
-      const number = range.pool.takeAny(holder);
-      if (number === undefined) throw internalError(new Error("failed to allocate a serviceIP: range is full"));
-      record(range.pool, number);
-      ips[index] = range.cidr.nth(number + 1);
+      ips[index] = takeAnyAddress(open, ranges, holder, record);
       continue;
     }
-    const why = takeAddress(wanted, range, holder, record);
+    const home = open.find(({ cidr }) => cidr.contains(wanted)) ?? range;
+    const why = takeAddress(wanted, home, holder, record);
     if (why) {
       const text = `failed to allocate IP ${wanted}: ${why}`;
       errors.push(fieldError.invalid("spec.clusterIPs", spec.clusterIPs, text));
@@ -212,6 +244,35 @@ function allocateAddresses(
   spec.clusterIPs = ips;
   spec.clusterIP = ips[0]!;
   return [];
+}
+
+/** How often another address is tried when one belongs to a range that overlaps, and is taken there. */
+const tries = 256;
+
+/** A free address of the first range that has any. Throws 500 when there is none. */
+function takeAnyAddress(
+  open: readonly AddressRange[],
+  ranges: readonly AddressRange[],
+  holder: Holder,
+  record: Record,
+): string {
+  for (const { cidr, pool } of open) {
+    for (let attempt = 0; attempt < tries; attempt++) {
+      const number = pool.takeAny(holder);
+      if (number === undefined) break;
+      const ip = cidr.nth(number + 1);
+      const home = place(ip, ranges) ?? { pool, number };
+      if (home.pool === pool) {
+        record(pool, number);
+        return ip;
+      }
+      pool.free(number, holder);
+      if (!home.pool.take(home.number, holder)) continue;
+      record(home.pool, home.number);
+      return ip;
+    }
+  }
+  throw internalError(new Error("failed to allocate a serviceIP: range is full"));
 }
 
 function takeAddress(ip: string, range: AddressRange, holder: Holder, record: Record): string | undefined {

@@ -11,6 +11,7 @@ import {
   serviceAccounts,
   services,
 } from "../../../../src/api/generated/core-v1.ts";
+import { serviceCIDRs } from "../../../../src/api/generated/networking-v1.ts";
 import { clusterRoleBindings, clusterRoles, roleBindings } from "../../../../src/api/generated/rbac-v1.ts";
 import { priorityClasses } from "../../../../src/api/generated/scheduling-v1.ts";
 import type { ResourceFacts } from "../../../../src/api/resource.ts";
@@ -463,4 +464,23 @@ test("a webhook that cannot be called refuses what it would have to judge, unles
   await create(pods, pod());
   put({ failurePolicy: "Fail", namespaceSelector: { matchLabels: { judged: "yes" } } });
   await create(pods, pod());
+});
+
+test("a range that is added while the cluster runs gives addresses when the first one is full, and keeps what is taken", async (t) => {
+  // 10.43.0.0/30 has two addresses for services, and the first one is the API server's.
+  const { create, client } = await start(t, { serviceCidr: "10.43.0.0/30" });
+  const named = (name: string, clusterIP?: string): Service => ({
+    metadata: { name, namespace: "default" },
+    spec: { ports: [{ port: 80 }], ...(clusterIP ? { clusterIP } : {}) },
+  });
+  assert.equal((await create(services, named("a"))).spec?.clusterIP, "10.43.0.2");
+  await assert.rejects(create(services, named("b")), /range is full/);
+  // The added one covers the first: what is taken there stays taken.
+  client.put(serviceCIDRs, { metadata: { name: "more", uid: "more" }, spec: { cidrs: ["10.43.0.0/29"] } });
+  await settle();
+  const ips = new Set<string | undefined>();
+  for (const name of ["c", "d", "e", "f"]) ips.add((await create(services, named(name))).spec?.clusterIP);
+  assert.deepEqual([...ips].sort(), ["10.43.0.3", "10.43.0.4", "10.43.0.5", "10.43.0.6"]);
+  await assert.rejects(create(services, named("g")), /range is full/);
+  await assert.rejects(create(services, named("h", "10.43.0.4")), /provided IP is already allocated/);
 });
