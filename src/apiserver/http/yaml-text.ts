@@ -11,7 +11,7 @@ const maxPlainKey = 128;
 const resolved = Object.values(plainScalars);
 /** Dates and numbers of other kinds, which other parsers of YAML 1.1 know; merge keys; what parsers disagree on. */
 const elsewhere =
-  /^(?:\d{4}-\d{1,2}-\d{1,2}(?:[Tt\s].*)?|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?|[-+]?[\d._]+(?:[eE][-+]?\d*)?|<<|=)$/;
+  /^(?:\d{4}-\d{1,2}-\d{1,2}(?:[Tt\s].*)?|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?|[-+]?[\d._]*(?:[eE][-+]?\d+)?|[-+]?[\d._]+[eE][-+]?|<<|=)$/;
 /** Beyond printable text; pairs of surrogates are left to be escaped, too. */
 const special = /[^\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd]|[\u2028\u2029]/;
 const indicators = /^[#,[\]{}&*!|>'"%@`]|^[?:-](?:\s|$)|:(?:\s|$)|\s#|^\s|\s$|^(?:---|\.\.\.)/;
