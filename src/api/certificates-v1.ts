@@ -2,6 +2,11 @@ import { ageColumn, humanDuration, none, text } from "./columns.ts";
 import { type CertificateSigningRequest, certificateSigningRequests } from "./generated/certificates-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
 import { copyField } from "./strategy.ts";
+import {
+  keepDecisions,
+  validateCertificateRequest,
+  validateCertificateRequestUpdate,
+} from "./validation/certificates.ts";
 
 function state({ status }: CertificateSigningRequest): string {
   const has = (type: string) => status?.conditions?.some((condition) => condition.type === type) ?? false;
@@ -23,9 +28,12 @@ export const certificatesV1: readonly KindEntry[] = [
     ],
     selectableFields: { "spec.signerName": ({ spec }) => spec.signerName },
     strategy: {
-      applyDefaults({ spec }) {
-        if (spec && !spec.usages?.length) spec.usages = ["digital signature", "key encipherment"];
-      },
+      // Whatever they are called.
+      validateName: () => [],
+      ratchets: true,
+      validate: validateCertificateRequest,
+      validateUpdate: validateCertificateRequestUpdate,
+      prepareForStatusUpdate: keepDecisions,
       // Who asks is for the API server to say, whatever was sent.
       prepareForCreate({ spec }, requestor) {
         for (const field of ["username", "uid", "groups", "extra"] as const) delete spec[field];

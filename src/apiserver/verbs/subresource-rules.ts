@@ -9,18 +9,18 @@ interface Body extends KubeObject {
   status?: Record<string, unknown>;
 }
 
-/** Reduces `next` to what this subresource may change of `old`. */
-export type SubresourceRule = (next: KubeObject, old: KubeObject) => void;
+/** Reduces `next` to what this subresource may change of `old`. `now` is the time as objects carry it. */
+export type SubresourceRule = (next: KubeObject, old: KubeObject, now: string) => void;
 
 /** Everything but metadata's managedFields comes from `old`; then `take` brings over what may change. */
-function onlyChanging(take: (next: Body, object: Body) => void): SubresourceRule {
-  return (next, old) => {
+function onlyChanging(take: (next: Body, object: Body, now: string) => void): SubresourceRule {
+  return (next, old, now) => {
     const wanted = { ...next } as Body;
     const { managedFields } = next.metadata;
     for (const key of Object.keys(next)) delete (next as unknown as Record<string, unknown>)[key];
     Object.assign(next, cloneJson(old));
     if (managedFields) next.metadata.managedFields = managedFields;
-    take(wanted, next as Body);
+    take(wanted, next as Body, now);
   };
 }
 
@@ -31,10 +31,11 @@ const rules: Readonly<Record<string, SubresourceRule>> = {
     if (finalizers === undefined) delete object.spec["finalizers"];
     else object.spec["finalizers"] = finalizers;
   }),
-  "certificatesigningrequests/approval": onlyChanging((wanted, object) => {
-    const conditions = wanted.status?.["conditions"];
+  "certificatesigningrequests/approval": onlyChanging((wanted, object, now) => {
+    const { conditions: old, ...rest } = object.status ?? {};
+    const conditions = wanted.status?.["conditions"] as Condition[] | undefined;
     object.metadata = wanted.metadata;
-    object.status = { ...object.status, ...(conditions === undefined ? {} : { conditions }) };
+    object.status = { ...rest, ...(conditions && { conditions: dated(conditions, (old ?? []) as Condition[], now) }) };
   }),
   "pods/resize": onlyChanging((wanted, object) => {
     const spec: Record<string, unknown> = { ...object.spec };
@@ -56,6 +57,25 @@ const rules: Readonly<Record<string, SubresourceRule>> = {
     object.metadata.generation = (object.metadata.generation ?? 0) + 1;
   }),
 };
+
+interface Condition {
+  type?: string;
+  status?: string;
+  lastUpdateTime?: string | null;
+  lastTransitionTime?: string | null;
+}
+
+/** Conditions with the times that their writer left out. */
+function dated(conditions: readonly Condition[], old: readonly Condition[], now: string): Condition[] {
+  return conditions.map((condition) => {
+    const known = old.find(({ type, status }) => type === condition.type && status === condition.status);
+    return {
+      ...condition,
+      lastUpdateTime: condition.lastUpdateTime ?? now,
+      lastTransitionTime: condition.lastTransitionTime ?? known?.lastTransitionTime ?? now,
+    };
+  });
+}
 
 interface Resizable {
   name?: unknown;

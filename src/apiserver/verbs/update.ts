@@ -1,4 +1,5 @@
 import type { ResourceFacts } from "../../api/resource.ts";
+import { formatTime } from "../../machinery/clock.ts";
 import { deepEqual } from "../../machinery/equality.ts";
 import { cloneJson } from "../../machinery/json.ts";
 import type { KubeObject } from "../../machinery/object.ts";
@@ -73,7 +74,7 @@ async function tryUpdate(
   bindToCurrent(call, next, old);
   keepSystemFields(next, old);
   const rule = subresource ? subresourceRule(facts, subresource) : undefined;
-  rule?.(next, old);
+  rule?.(next, old, formatTime(core.clusterClock.now()));
   // Who sent it owns what was sent; what admission and the kind's own rules fill in afterwards belongs to nobody.
   if (!proposal.tracked) next = track(core, call, old, next);
   const scale = subresource === "scale" ? toScale({ facts, object: next }) : undefined;
