@@ -218,6 +218,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     plain: createPlainRoutes({
       resources,
       aggregator,
+      clock: ioClock,
       version: options.version,
       serverAddress: `${options.advertise.address}:${options.advertise.port}`,
       checks: () => ({

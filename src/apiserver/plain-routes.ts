@@ -1,8 +1,9 @@
 /** What is served beside resources: discovery, OpenAPI, health, version, metrics, and the keys of service accounts. */
-import { createHash } from "node:crypto";
 import { type APIGroup, aggregatedDiscovery, apiGroupList, apiResourceList, apiVersions } from "../api/discovery.ts";
+import type { Clock } from "../machinery/clock.ts";
 import { methodNotSupported, type StatusError } from "../machinery/status.ts";
 import type { Aggregator } from "./aggregation/aggregator.ts";
+import { type Breathe, type Document, Documents } from "./http/documents.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { negotiate } from "./http/negotiate.ts";
 import { sendBytes, sendEncoded, sendObject } from "./http/reply.ts";
@@ -13,6 +14,8 @@ export interface PlainRoutesOptions {
   readonly resources: ResourceTable;
   /** What other servers serve. */
   readonly aggregator: Aggregator;
+  /** The io clock. */
+  readonly clock: Clock;
   /** "v1.36.4+k3ts1". */
   readonly version: string;
   /** "host:port" as clients reach this server. */
@@ -32,37 +35,17 @@ export function createPlainRoutes(
   options: PlainRoutesOptions,
 ): (request: Incoming, response: Outgoing, url: URL, info: RequestInfo) => Promise<boolean> {
   const { resources, aggregator } = options;
-  /** Documents that are dear to make, good for one generation of what is served. */
-  const documents = new Map<string, Promise<{ json: string; etag: string }>>();
-  /** Generations only rise. */
-  const generationNow = () => resources.generation + aggregator.generation;
-  let generation = generationNow();
-
-  function document(key: string, make: () => object | Promise<object | undefined> | undefined) {
-    const now = generationNow();
-    if (generation !== now) documents.clear();
-    generation = now;
-    let made = documents.get(key);
-    if (!made) {
-      made = Promise.resolve(make()).then((value) => {
-        const json = value === undefined ? "" : JSON.stringify(value);
-        const etag = `"${createHash("sha512").update(json).digest("hex").toUpperCase()}"`;
-        return { json, etag };
-      });
-      documents.set(key, made);
-      made.catch(() => documents.delete(key));
-    }
-    return made;
-  }
+  // Generations only rise.
+  const documents = new Documents(options.clock, () => resources.generation + aggregator.generation);
 
   async function sendDocument(
     request: Incoming,
     response: Outgoing,
-    made: Promise<{ json: string; etag: string }>,
+    made: Promise<Document>,
     contentType: string,
   ): Promise<boolean> {
-    const { json, etag } = await made;
-    if (json === "") return false;
+    const { bytes, etag } = await made;
+    if (bytes.length === 0) return false;
     response.setHeader("etag", etag);
     response.setHeader("vary", "Accept");
     if (request.headers["if-none-match"] === etag) {
@@ -70,7 +53,7 @@ export function createPlainRoutes(
       response.end();
       return true;
     }
-    await sendBytes(request, response, 200, contentType, json);
+    await sendBytes(request, response, 200, contentType, bytes);
     return true;
   }
 
@@ -79,7 +62,7 @@ export function createPlainRoutes(
     const encoding = negotiate(request.headers.accept, "discovery");
     if (parts.length === 1 && encoding.as) {
       const contentType = `application/json;g=apidiscovery.k8s.io;v=${encoding.asVersion};as=APIGroupDiscoveryList`;
-      const made = document(`aggregated ${root} ${encoding.asVersion}`, () => {
+      const made = documents.get(`aggregated ${root} ${encoding.asVersion}`, () => {
         const own = aggregatedDiscovery(resources.all(), `/${root}`);
         const found = root === "api" ? own : aggregator.addAggregated(own);
         return { ...found, apiVersion: `apidiscovery.k8s.io/${encoding.asVersion}` };
@@ -104,26 +87,23 @@ export function createPlainRoutes(
 
   const openApi: Route = async (request, response, parts, url) => {
     if (parts[1] === "v2" && parts.length === 2) {
-      if (wantsProtobuf(request.headers.accept)) {
-        const { encodeOpenApiV2, openApiProtobufType } = await import("./http/openapi-protobuf.ts");
-        const { openApiV2 } = await import("../api/openapi/v2.ts");
-        const bytes = encodeOpenApiV2(await aggregator.addOpenApiV2(await openApiV2(resources.all(), options.version)));
-        await sendBytes(request, response, 200, openApiProtobufType, bytes);
-        return true;
-      }
-      negotiate(request.headers.accept, "plain");
+      const protobuf = wantsProtobuf(request.headers.accept);
+      if (!protobuf) negotiate(request.headers.accept, "plain");
+      const { openApiV2 } = await import("../api/openapi/v2.ts");
+      const whole = async (breathe: Breathe) =>
+        aggregator.addOpenApiV2(await openApiV2(resources.all(), options.version, breathe));
+      const name = protobuf ? "openapi v2 in protobuf" : "openapi v2";
       // Of other servers' documents nobody tells when they change: they are asked each time, with their ETags.
-      if (aggregator.hasRemote) documents.delete("openapi v2");
-      const made = document("openapi v2", async () => {
-        const { openApiV2 } = await import("../api/openapi/v2.ts");
-        return aggregator.addOpenApiV2(await openApiV2(resources.all(), options.version));
-      });
-      return sendDocument(request, response, made, "application/json");
+      if (aggregator.hasRemote) documents.forget(name);
+      if (!protobuf) return sendDocument(request, response, documents.get(name, whole), "application/json");
+      const { encodeOpenApiV2, openApiProtobufType } = await import("./http/openapi-protobuf.ts");
+      const made = documents.get(name, async (breathe) => encodeOpenApiV2(await whole(breathe), breathe));
+      return sendDocument(request, response, made, openApiProtobufType);
     }
     if (parts[1] !== "v3") return false;
     const { openApiV3, openApiV3Index } = await import("../api/openapi/v3.ts");
     if (parts.length === 2) {
-      const made = document("openapi v3", () =>
+      const made = documents.get("openapi v3", () =>
         aggregator.addOpenApiV3Paths(openApiV3Index(resources.all(), options.version)),
       );
       return sendDocument(request, response, made, "application/json");
@@ -131,9 +111,10 @@ export function createPlainRoutes(
     negotiate(request.headers.accept, "plain");
     const [, , root, groupOrVersion = "", version = ""] = parts;
     const [group, wanted] = root === "api" ? ["", groupOrVersion] : [groupOrVersion, version];
-    const made = document(
+    const made = documents.get(
       `openapi v3 ${group}/${wanted}`,
-      () => aggregator.openApiV3(group, wanted) ?? openApiV3(resources.all(), group, wanted, options.version),
+      (breathe) =>
+        aggregator.openApiV3(group, wanted) ?? openApiV3(resources.all(), group, wanted, options.version, breathe),
     );
     // The address carries the document's hash, so it never changes.
     if (url.searchParams.has("hash")) response.setHeader("cache-control", "public, immutable, max-age=31536000");

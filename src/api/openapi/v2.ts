@@ -14,8 +14,15 @@ const patchContentTypes = [
 const patchTypesOf = (custom: boolean) =>
   custom ? patchContentTypes.filter((type) => !type.includes("strategic")) : patchContentTypes;
 
-/** The one document of everything that is served (GET /openapi/v2). `version` is the server's. */
-export async function openApiV2(resources: readonly ResourceFacts[], version: string): Promise<JsonSchema> {
+/**
+ * The one document of everything that is served (GET /openapi/v2). `version` is the server's; `breathe` is awaited after
+ * each resource, since the whole takes long.
+ */
+export async function openApiV2(
+  resources: readonly ResourceFacts[],
+  version: string,
+  breathe: () => Promise<void> | undefined = () => undefined,
+): Promise<JsonSchema> {
   const definitions = new Definitions(2, await loadDescriptions());
   const paths: Record<string, JsonSchema> = {};
   for (const facts of resources) {
@@ -24,6 +31,7 @@ export async function openApiV2(resources: readonly ResourceFacts[], version: st
       paths[operation.path] = item;
       item[operation.method] = render(operation, facts.custom === true);
     }
+    await breathe();
   }
   return {
     swagger: "2.0",

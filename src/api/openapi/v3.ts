@@ -43,12 +43,16 @@ export function openApiV3Index(resources: readonly ResourceFacts[], version: str
   return { paths };
 }
 
-/** The document of one group-version; undefined when nothing of it is served. `version` is the server's. */
+/**
+ * The document of one group-version; undefined when nothing of it is served. `version` is the server's; `breathe` is
+ * awaited after each resource.
+ */
 export async function openApiV3(
   resources: readonly ResourceFacts[],
   group: string,
   groupVersion: string,
   version: string,
+  breathe: () => Promise<void> | undefined = () => undefined,
 ): Promise<JsonSchema | undefined> {
   const own = resources.filter((facts) => facts.group === group && facts.version === groupVersion);
   if (own.length === 0) return undefined;
@@ -61,6 +65,7 @@ export async function openApiV3(
       paths[operation.path] = item;
       item[operation.method] = render(operation, tag, facts.custom === true);
     }
+    await breathe();
   }
   return {
     openapi: "3.0.0",

@@ -22,13 +22,13 @@ function varint(value: number): number[] {
 }
 
 /** The number of a field that has a length, and that length. */
-function header(number: number, length: number): Buffer {
+export function fieldHeader(number: number, length: number): Buffer {
   return Buffer.from([...varint(number * 8 + 2), ...varint(length)]);
 }
 
 function part(number: number, content: Buffer | string): Buffer {
   const bytes = Buffer.from(content);
-  return Buffer.concat([header(number, bytes.length), bytes]);
+  return Buffer.concat([fieldHeader(number, bytes.length), bytes]);
 }
 
 const prefixes = new Map<string, Buffer>();
@@ -48,7 +48,7 @@ function envelopePrefix(apiVersion: string, kind: string): Buffer {
 
 /** What stands before and after an encoded message of so many bytes. */
 export function envelopeAround(apiVersion: string, kind: string, length: number): readonly [Buffer, Buffer] {
-  return [Buffer.concat([envelopePrefix(apiVersion, kind), header(2, length)]), envelopeEnd];
+  return [Buffer.concat([envelopePrefix(apiVersion, kind), fieldHeader(2, length)]), envelopeEnd];
 }
 
 /** Puts an encoded message, in one piece or several, into its envelope. */
@@ -74,7 +74,7 @@ export function listHead(metadata: object): Buffer {
 
 /** What stands before an encoded item of a list. */
 export function listItemHeader(length: number): Buffer {
-  return header(2, length);
+  return fieldHeader(2, length);
 }
 
 /** Bytes of the length before each frame of a watch. */
@@ -82,7 +82,7 @@ export const frameHeaderBytes = 4;
 
 /** One frame of a watch: its length in four bytes, then a WatchEvent, which has no envelope while its object has. */
 export function watchFrame(type: string, object: Buffer): Buffer {
-  const event = [part(1, type), part(2, Buffer.concat([header(1, object.length), object]))];
+  const event = [part(1, type), part(2, Buffer.concat([fieldHeader(1, object.length), object]))];
   const length = Buffer.alloc(frameHeaderBytes);
   length.writeUInt32BE(event[0]!.length + event[1]!.length);
   return Buffer.concat([length, ...event]);

@@ -13,6 +13,9 @@ import {
   string,
 } from "../../machinery/protobuf.ts";
 
+import type { Breathe } from "./documents.ts";
+import { fieldHeader } from "./kubernetes-protobuf.ts";
+
 export const openApiProtobufType = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 const any = message("Any", { yaml: string(2) });
@@ -40,8 +43,9 @@ const document = message("Document", {
   swagger: string(1),
   info: nested(2, info),
   paths: nested(8, paths),
-  definitions: nested(9, properties),
 });
+/** The document's last field, whose message is put together from those of each definition. */
+const definitionsField = 9;
 
 interface JsonSchema {
   readonly $ref?: string;
@@ -82,15 +86,26 @@ function named(schemas: Readonly<Record<string, JsonSchema>>) {
   return { additionalProperties: Object.entries(schemas).map(([name, value]) => ({ name, value: schemaOf(value) })) };
 }
 
-/** Encodes the definitions of an OpenAPI v2 document. */
-export function encodeOpenApiV2(swagger: {
-  readonly info?: { readonly title?: string; readonly version?: string };
-  readonly definitions?: Readonly<Record<string, unknown>>;
-}): Buffer {
-  return encodeMessage(document, {
-    swagger: "2.0",
-    info: { title: swagger.info?.title, version: swagger.info?.version },
-    paths: {},
-    definitions: named((swagger.definitions ?? {}) as Record<string, JsonSchema>),
-  });
+/**
+ * Encodes the definitions of an OpenAPI v2 document, in parts of which the whole is the join. `breathe` is awaited after
+ * each definition, since they are many.
+ */
+export async function encodeOpenApiV2(
+  swagger: {
+    readonly info?: { readonly title?: string; readonly version?: string };
+    readonly definitions?: Readonly<Record<string, unknown>>;
+  },
+  breathe: Breathe,
+): Promise<Buffer[]> {
+  const { title, version } = swagger.info ?? {};
+  const definitions: Buffer[] = [];
+  let length = 0;
+  for (const [name, definition] of Object.entries(swagger.definitions ?? {})) {
+    const one = encodeMessage(properties, named({ [name]: definition as JsonSchema }));
+    definitions.push(one);
+    length += one.length;
+    await breathe();
+  }
+  const head = encodeMessage(document, { swagger: "2.0", info: { title, version }, paths: {} });
+  return [head, fieldHeader(definitionsField, length), ...definitions];
 }
