@@ -25,6 +25,7 @@ import type {
 } from "../generated/admissionregistration-v1.ts";
 import { sameJson } from "../strategy.ts";
 import { checkMatchResources } from "./admission-rules.ts";
+import { checkConditions as checkStatusConditions } from "./conditions.ts";
 import { Errors } from "./errors.ts";
 import { checkLabelSelector } from "./labels.ts";
 import { checkConditions } from "./match-conditions.ts";
@@ -296,5 +297,6 @@ export function validatePolicyStatus({ status }: ValidatingAdmissionPolicy): Fie
     if (!warning) errors.required(`${at}.warning`);
     if (isBlank(fieldRef)) errors.required(`${at}.fieldRef`);
   }
+  checkStatusConditions(errors, "status.conditions", status?.conditions ?? []);
   return errors.list;
 }

@@ -51,10 +51,16 @@ test("policies and bindings are refused for what Kubernetes refuses them for", (
   }
 });
 
-test("warnings in a status say what and where", () => {
-  const status = { typeChecking: { expressionWarnings: [{ fieldRef: " ", warning: "" }] } };
+test("a status says what is wrong where, and has whole conditions", () => {
+  const status = {
+    typeChecking: { expressionWarnings: [{ fieldRef: " ", warning: "" }] },
+    conditions: [
+      { type: "Ready", status: "Maybe", reason: "R", message: "", lastTransitionTime: "2026-01-02T03:04:05Z" },
+    ],
+  };
   assert.deepEqual(texts(validatePolicyStatus({ metadata: {}, status })), [
     "status.typeChecking.expressionWarnings[0].warning: Required value",
     "status.typeChecking.expressionWarnings[0].fieldRef: Required value",
+    'status.conditions[0].status: Unsupported value: "Maybe": supported values: "False", "True", "Unknown"',
   ]);
 });
