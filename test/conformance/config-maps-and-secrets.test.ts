@@ -37,6 +37,18 @@ conformance(`${maps} run through a ConfigMap lifecycle [Conformance]`, async (_,
   assert.deepEqual((await client.list(configMaps, { labelSelector })).items, []);
 });
 
+conformance(
+  `${maps} update ConfigMap successfully [NodeConformance] [Conformance]`,
+  async (_, { client, namespace }) => {
+    const scope = { namespace };
+    const metadata = { name: "m", namespace };
+    await client.create(configMaps, { metadata, data: { a: "b" } }, scope);
+    // Without a revision, so that it is not asked what is there.
+    await client.update(configMaps, { metadata, data: { data: "value" } }, scope);
+    assert.deepEqual((await client.get(configMaps, "m", scope)).data, { data: "value" });
+  },
+);
+
 conformance(`${maps} fail to create ConfigMap with empty key [Conformance]`, (_, { client, namespace }) =>
   assert.rejects(client.create(configMaps, { metadata: { name: "m", namespace }, data: { "": "v" } }, { namespace }), {
     code: 422,

@@ -1,7 +1,7 @@
 /** Definitions of custom resources and their objects, as their conformance tests ask. */
 import assert from "node:assert/strict";
 import { customResourceDefinitions } from "../../src/api/generated/apiextensions-v1.ts";
-import { exerciseApi, isDiscovered } from "./api-operations.ts";
+import { exerciseApi, isDiscovered, isLater } from "./api-operations.ts";
 import { conformance } from "./conformance.ts";
 import { definitionOf } from "./custom-resource.ts";
 import { isGone, soon, watchUntil } from "./waiting.ts";
@@ -77,6 +77,35 @@ conformance(
 conformance(
   `${area} should include custom resource definition resources in discovery documents [Conformance]`,
   (_, cluster) => isDiscovered(cluster, customResourceDefinitions, "status"),
+);
+
+conformance(
+  `${area} custom resource defaulting for requests and from storage works [Conformance]`,
+  async (_, cluster) => {
+    const { client } = cluster;
+    const properties = { a: { type: "string" }, b: { type: "string" } };
+    const { create, name, type } = definitionOf(cluster, {
+      scope: "Cluster",
+      versions: [{ name: "v1", schema: { openAPIV3Schema: { type: "object", properties } } }],
+    });
+    await create();
+    const first = await client.create(type, { metadata: { name: "first" } });
+    const path = (field: string) => `/spec/versions/0/schema/openAPIV3Schema/properties/${field}/default`;
+    const change = (body: object[]) => client.patch(customResourceDefinitions, name, { type: "json", body });
+    await change([{ op: "add", path: path("a"), value: "A" }]);
+    await soon(async () => assert.equal((await client.get(type, "first"))["a"], "A"));
+    const second = await client.create(type, { metadata: { name: "second" } });
+    assert.equal(second["a"], "A");
+    await change([
+      { op: "remove", path: path("a") },
+      { op: "add", path: path("b"), value: "B" },
+    ]);
+    await soon(async () => assert.equal((await client.get(type, "second"))["b"], "B"));
+    // What was stored with its default keeps it; what never was, has lost it.
+    assert.equal((await client.get(type, "second"))["a"], "A");
+    assert.equal((await client.get(type, "first"))["a"], undefined);
+    assert.ok(isLater(second, first));
+  },
 );
 
 conformance(

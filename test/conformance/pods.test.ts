@@ -146,3 +146,21 @@ conformance(
     await isGone(client, pods, "p", { namespace });
   },
 );
+
+conformance(
+  "[sig-node] Sysctls [LinuxOnly] [NodeConformance] should reject invalid sysctls [Conformance]",
+  (_, cluster) => {
+    const names = ["foo-", "kernel.shmmax", "safe-and-unsafe", "bar..", "/0"];
+    const sysctls = names.map((name) => ({ name, value: "1" }));
+    return assert.rejects(
+      make(cluster, "p", {}, { securityContext: { sysctls } }),
+      ({ code, message }: Error & { code: number }) => {
+        assert.equal(code, 422);
+        for (const wrong of ["foo-", "bar.."])
+          assert.match(message, new RegExp(`Invalid value: "${wrong.replaceAll(".", "\\.")}"`));
+        assert.doesNotMatch(message, /Invalid value: "(safe-and-unsafe|kernel\.shmmax)"/);
+        return true;
+      },
+    );
+  },
+);

@@ -246,3 +246,58 @@ conformance(`${area} apply changes to a resourcequota status [Conformance]`, asy
   await seen("250m");
   assert.deepEqual((await client.get(resourceQuotas, name, status)).spec?.hard, limits);
 });
+
+/** Two quotas of complementary scopes, and pods of which each one counts. */
+async function dividesPods(
+  cluster: Cluster,
+  quotas: readonly [string, string],
+  resources: readonly string[],
+  specs: readonly [NonNullable<Pod["spec"]>, NonNullable<Pod["spec"]>],
+): Promise<void> {
+  const { client, namespace } = cluster;
+  const limits = {
+    pods: "5",
+    "requests.cpu": "1",
+    "requests.memory": "500Mi",
+    "limits.cpu": "2",
+    "limits.memory": "1Gi",
+  };
+  const of = (scope: string) => scope.toLowerCase();
+  for (const scope of quotas) {
+    const countsAll = scope === "BestEffort" ? { pods: "5" } : limits;
+    const wanted = Object.fromEntries(Object.entries(countsAll).filter(([resource]) => resources.includes(resource)));
+    const spec = { hard: wanted, scopes: [scope] };
+    await client.create(resourceQuotas, { metadata: { name: of(scope), namespace }, spec }, { namespace });
+    await isUsed(cluster, { pods: "0" }, of(scope));
+  }
+  for (const [index, spec] of specs.entries()) {
+    await makePod(cluster, "p", spec);
+    const [counts, other] = index === 0 ? quotas : [quotas[1], quotas[0]];
+    await isUsed(cluster, { pods: "1" }, of(counts));
+    await isUsed(cluster, { pods: "0" }, of(other));
+    const { status } = await client.get(resourceQuotas, of(counts), { namespace });
+    if (status?.used?.["requests.cpu"])
+      await isUsed(cluster, { "requests.cpu": "500m", "limits.memory": "400Mi" }, of(counts));
+    await client.delete(pods, "p", { namespace, gracePeriodSeconds: 0 });
+    await isUsed(cluster, { pods: "0" }, of(counts));
+  }
+}
+
+const sized = container({ cpu: "500m", memory: "200Mi" }, { cpu: "1", memory: "400Mi" });
+const allResources = ["pods", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
+
+conformance(`${area} verify ResourceQuota with terminating scopes. [Conformance]`, (_, cluster) =>
+  dividesPods(cluster, ["NotTerminating", "Terminating"], allResources, [
+    { containers: [sized] },
+    { containers: [sized], activeDeadlineSeconds: 3600 },
+  ]),
+);
+
+conformance(`${area} verify ResourceQuota with best effort scope. [Conformance]`, (_, cluster) =>
+  dividesPods(
+    cluster,
+    ["BestEffort", "NotBestEffort"],
+    ["pods"],
+    [{ containers: [{ name: "c", image: "i" }] }, { containers: [sized] }],
+  ),
+);

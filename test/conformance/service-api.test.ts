@@ -340,3 +340,32 @@ conformance(
     await isMirrored([]);
   },
 );
+
+conformance("[sig-network] Service endpoints latency should not be very high [Conformance]", async (_, cluster) => {
+  const { client, namespace } = cluster;
+  const labels = { app: "latency" };
+  const spec = { containers: [{ name: "c", image: "i" }] };
+  await client.create(pods, { metadata: { name: "p", namespace, labels }, spec }, { namespace });
+  await areRunning(cluster, 1);
+  const started = new Map<string, number>();
+  const { metadata } = await client.list(endpoints, { namespace });
+  const total = 200;
+  const seen = new Map<string, number>();
+  const all = watchUntil(client, endpoints, { namespace, resourceVersion: metadata.resourceVersion! }, ({ object }) => {
+    const name = object.metadata.name ?? "";
+    if (object.subsets?.length && !seen.has(name)) seen.set(name, performance.now());
+    return seen.size === total;
+  });
+  for (let at = 0; at < total; at += 10) {
+    const names = Array.from({ length: 10 }, (_, index) => `latency-${at + index}`);
+    const begin = async (name: string) => {
+      started.set(name, performance.now());
+      await make(cluster, name, { selector: labels, ports });
+    };
+    await Promise.all(names.map(begin));
+  }
+  await all;
+  const latencies = [...seen].map(([name, atMs]) => atMs - started.get(name)!).sort((a, b) => a - b);
+  assert.ok(latencies[total / 2]! < 20_000, `half took ${latencies[total / 2]} ms`);
+  assert.ok(latencies[Math.floor(total * 0.99)]! < 50_000, `99 of 100 took ${latencies[Math.floor(total * 0.99)]} ms`);
+});
