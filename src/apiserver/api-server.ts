@@ -228,7 +228,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
         etcd: storeFailure,
         "poststarthook/rbac/bootstrap-roles": ready ? undefined : "not finished",
       }),
-      metrics: () => metrics.text(core),
+      metrics: () => metrics.text(core) + aggregator.metrics(),
       openId: {
         configuration: openIdConfiguration(issuer, keys, `${issuer}/openid/v1/jwks`),
         keys: jsonWebKeySet(keys),

@@ -89,8 +89,12 @@ export class Handler {
       const user = await this.#options.authenticate(request);
       await this.#authorize(user, info);
       const relay = this.#options.relayOf(info.path);
-      if (relay) await relay({ request, response, url, user });
-      else if (info.isResource) await this.#resource(request, response, url, info, user);
+      if (relay) {
+        const { subresource: _, ...others } = info;
+        // Which resources the other server has is not known here: they must not become labels of metrics.
+        info = { ...others, resource: "" };
+        await relay({ request, response, url, user });
+      } else if (info.isResource) await this.#resource(request, response, url, info, user);
       else if (!(await this.#options.plain(request, response, url, info))) throw pathNotFound();
     } catch (error) {
       await this.#fail(request, response, error);

@@ -28,20 +28,21 @@ export class Aggregator {
   readonly #backends = new Map<string, ServiceBackend>();
   readonly #ready: Promise<void>;
   readonly #documents: RemoteDocuments;
+  readonly #availability: AvailabilityController;
 
   constructor(options: AggregatorOptions) {
     this.#options = options;
     const { client, ioClock, clusterClock, logger } = options.context;
     const { signal } = options;
     const backendOf = (name: string) => this.#backends.get(name);
-    const availability = new AvailabilityController({ client, clusterClock, ioClock, logger, signal, backendOf });
+    this.#availability = new AvailabilityController({ client, clusterClock, ioClock, logger, signal, backendOf });
     this.#documents = new RemoteDocuments({ clock: ioClock, logger, signal, backendOf });
     const informer = createInformer(client, apiServices, { clock: ioClock, logger });
     const changed = (object: DeepReadonly<APIService>) => {
       const name = object.metadata.name ?? "";
       const api = remoteApiOf(object);
       this.#set(name, api);
-      availability.changed(name, api);
+      this.#availability.changed(name, api);
     };
     this.apiServices = informer;
     informer.on({
@@ -49,7 +50,7 @@ export class Aggregator {
       update: changed,
       delete: ({ metadata: { name = "" } }) => {
         this.#set(name, undefined);
-        availability.removed(name);
+        this.#availability.removed(name);
       },
     });
     void informer.start(signal);
@@ -59,6 +60,11 @@ export class Aggregator {
   /** Resolves when all APIServices are known. */
   ready(): Promise<void> {
     return this.#ready;
+  }
+
+  /** Prometheus' text format. */
+  metrics(): string {
+    return this.#availability.metrics(this.apiServices.list());
   }
 
   /** Who answers requests for this path; undefined: this server itself. */

@@ -7,7 +7,7 @@ import { WorkQueue } from "../../client/work-queue.ts";
 import { type Clock, formatTime } from "../../machinery/clock.ts";
 import { cloneJson } from "../../machinery/json.ts";
 import type { Logger } from "../../machinery/log.ts";
-import type { KubeObject, ResourceType } from "../../machinery/object.ts";
+import type { DeepReadonly, KubeObject, ResourceType } from "../../machinery/object.ts";
 import { hasReason } from "../../machinery/status.ts";
 import { judgeService, localVerdict, probe, type Verdict } from "./availability.ts";
 import { type RemoteApi, remoteApiOf } from "./remote-api.ts";
@@ -34,6 +34,9 @@ export class AvailabilityController {
   /** What each APIService with a service makes this controller follow. */
   readonly #followed = new Map<string, { readonly service: string; readonly stop: AbortController }>();
 
+  /** How often an APIService ceased to be available, by its name and the reason. */
+  readonly #failures = new Map<string, number>();
+
   constructor(options: AvailabilityOptions) {
     this.#options = options;
     this.#queue = new WorkQueue({ clock: options.ioClock, baseDelayMs: firstRetryMs, maxDelayMs: againMs });
@@ -53,7 +56,25 @@ export class AvailabilityController {
 
   removed(name: string): void {
     this.#leave(name);
+    for (const labels of this.#failures.keys()) {
+      if (labels.startsWith(`name="${name}",`)) this.#failures.delete(labels);
+    }
     this.#queue.forget(name);
+  }
+
+  /** Prometheus' text format, under the names that Kubernetes' own alerts know. */
+  metrics(all: readonly DeepReadonly<APIService>[]): string {
+    const available = ({ status }: DeepReadonly<APIService>) =>
+      status?.conditions?.some((one) => one.type === "Available" && one.status === "True") === true;
+    const lines = [
+      "# HELP aggregator_unavailable_apiservice Whether an APIService cannot be reached (1) or can (0).",
+      "# TYPE aggregator_unavailable_apiservice gauge",
+      ...all.map((one) => `aggregator_unavailable_apiservice{name="${one.metadata.name}"} ${available(one) ? 0 : 1}`),
+      "# HELP aggregator_unavailable_apiservice_total How often an APIService ceased to be reachable, by reason.",
+      "# TYPE aggregator_unavailable_apiservice_total counter",
+      ...[...this.#failures].map(([labels, count]) => `aggregator_unavailable_apiservice_total{${labels}} ${count}`),
+    ];
+    return `${lines.join("\n")}\n`;
   }
 
   #leave(name: string): void {
@@ -142,6 +163,10 @@ export class AvailabilityController {
     const present = object.status?.conditions?.find(({ type }) => type === "Available");
     const { status, reason, message } = verdict;
     if (present?.status === status && present.reason === reason && present.message === message) return;
+    if (status === "False" && present?.status !== "False") {
+      const labels = `name="${object.metadata.name}",reason="${reason}"`;
+      this.#failures.set(labels, (this.#failures.get(labels) ?? 0) + 1);
+    }
     const next = cloneJson(object);
     const lastTransitionTime =
       present?.status === status && present.lastTransitionTime

@@ -73,7 +73,7 @@ async function start(t: TestContext) {
 }
 
 test("an APIService says step by step what it lacks, and is available once its server answers", async (t) => {
-  const { harness, extension, condition, reason, register } = await start(t);
+  const { harness, extension, condition, reason } = await start(t);
   await harness.post(apiServices, apiService(extension));
   await reason("ServiceNotFound");
   assert.equal((await condition()).message, 'service/sample-api in "ext" is not present');
@@ -97,11 +97,17 @@ test("an APIService says step by step what it lacks, and is available once its s
   extension.answers.set(root, (_request, response) => json(response, 200, flunders));
   await reason("Passed");
   assert.equal((await condition()).message, "all checks passed");
+  const metric = async (text: string) => assert.ok((await harness.get("/metrics")).text.split("\n").includes(text));
+  await eventually(() => metric(`aggregator_unavailable_apiservice{name="${name}"} 0`));
   await harness.delete(`${slices}/sample-api-1`);
   await reason("EndpointsNotFound");
+  await eventually(() => metric(`aggregator_unavailable_apiservice{name="${name}"} 1`));
+  await metric(`aggregator_unavailable_apiservice_total{name="${name}",reason="EndpointsNotFound"} 1`);
+  await metric('aggregator_unavailable_apiservice{name="v1.apps"} 0');
+  await harness.get(`${root}/made-up`);
+  assert.doesNotMatch((await harness.get("/metrics")).text, /made-up/, "what is not known here is no label");
   await harness.delete(`${apiServices}/${name}`);
   await eventually(async () => assert.equal((await harness.get(`${root}/flunders`)).code, 404));
-  assert.ok(register);
 });
 
 test("a request reaches the server with the front proxy's certificate and the name of who asks, not their credentials", async (t) => {
