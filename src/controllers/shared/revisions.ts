@@ -2,6 +2,7 @@ import { type ControllerRevision, controllerRevisions } from "../../api/generate
 import type { PodTemplateSpec } from "../../api/generated/core-v1.ts";
 import type { Client } from "../../client/client.ts";
 import { deepEqual } from "../../machinery/equality.ts";
+import { parseJson } from "../../machinery/json.ts";
 import { safeEncode } from "../../machinery/names.ts";
 import type { DeepReadonly, ResourceType } from "../../machinery/object.ts";
 import { StatusError } from "../../machinery/status.ts";
@@ -12,9 +13,12 @@ export type RevisionView = DeepReadonly<ControllerRevision>;
 
 export const revisionHashLabel = "controller-revision-hash";
 
-/** What a revision keeps: a patch that brings the template back (`kubectl rollout undo` applies it as it is). */
+/**
+ * What a revision keeps: a patch that brings the template back (`kubectl rollout undo` applies it as it is). Its keys are
+ * sorted: clients find the present revision by comparing bytes with what Go's encoder would write.
+ */
 export function revisionData(template: DeepReadonly<PodTemplateSpec>): Record<string, unknown> {
-  return { spec: { template: { ...template, $patch: "replace" } } };
+  return parseJson(sortedJson({ spec: { template: { ...template, $patch: "replace" } } })) as Record<string, unknown>;
 }
 
 export interface RevisionOwner {

@@ -17,6 +17,7 @@ import { planReplicas } from "../../../src/controllers/replica-controller.ts";
 import { Expectations } from "../../../src/controllers/shared/expectations.ts";
 import { formatIndexes, parseIndexes } from "../../../src/controllers/shared/index-set.ts";
 import { slowStart } from "../../../src/controllers/shared/pod-control.ts";
+import { revisionData } from "../../../src/controllers/shared/revisions.ts";
 import { planStatefulSet, statefulPod } from "../../../src/controllers/stateful-set-plan.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
@@ -295,4 +296,15 @@ test("stateful: a pod's name, host name, subdomain and claims follow from its or
   const made = statefulPod(withClaims, 1, revision("r"));
   assert.deepEqual([made.metadata.name, made.spec?.hostname, made.spec?.subdomain], ["s-1", "s-1", "svc"]);
   assert.equal(made.spec?.volumes?.[0]?.persistentVolumeClaim?.claimName, "data-s-1");
+});
+
+test("a revision's data is what Go writes of the same patch, byte for byte: clients compare it so", () => {
+  const data = revisionData({
+    spec: { containers: [{ name: "c", image: "i" }] },
+    metadata: { labels: { b: "1", a: "2" } },
+  });
+  assert.equal(
+    JSON.stringify(data),
+    '{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"a":"2","b":"1"}},"spec":{"containers":[{"image":"i","name":"c"}]}}}}',
+  );
 });
