@@ -68,14 +68,16 @@ export async function measureRequests(load: LoadProcess, say: Say): Promise<Meas
       }
     }
     const yardstick = { what: "a bare server's inserts", samples: creates.bare };
+    // The budgets of both are set by what the bare server inserts. What it answers without any database stands beside
+    // the gets, too: that is the most that Node can do.
     figures.push(
       { what: `creates, ${lanes.name}`, unit: "/s", samples: creates.own, yardstick, ratio: { atLeast: 0.4 } },
+      { what: `gets, ${lanes.name}`, unit: "/s", samples: gets.own, yardstick, ratio: { atLeast: 0.6 } },
       {
-        what: `gets, ${lanes.name}`,
+        what: `the same gets, ${lanes.name}`,
         unit: "/s",
         samples: gets.own,
         yardstick: { what: "a bare server's answers of the same bytes", samples: gets.bare },
-        ratio: { atLeast: 0.6 },
       },
       ...(
         [
