@@ -75,8 +75,15 @@ export const ioClock: Clock = new SystemClock();
 
 /** Formats milliseconds since the epoch as metav1.Time: seconds precision, "2026-01-02T03:04:05Z". */
 export function formatTime(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+  const second = Math.floor(ms / 1000);
+  if (second !== lastFormatted.second) {
+    lastFormatted = { second, text: `${new Date(ms).toISOString().slice(0, 19)}Z` };
+  }
+  return lastFormatted.text;
 }
+
+/** Every write asks for the present second, most of them for the same one. */
+let lastFormatted = { second: Number.NaN, text: "" };
 
 /** Formats milliseconds since the epoch as metav1.MicroTime: "2026-01-02T03:04:05.000000Z". */
 export function formatMicroTime(ms: number): string {

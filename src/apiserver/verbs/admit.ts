@@ -47,18 +47,19 @@ export async function admit(core: Core, call: Call, attributes: AdmissionAttribu
 
 /** Everything once more when a plugin wants it, and what allocates at the end: it must see the object as it will be. */
 export async function mutate(plugins: readonly AdmissionPlugin[], attributes: AdmissionAttributes): Promise<void> {
-  for (const plugin of plugins) if (!plugin.last) await plugin.admit?.(attributes);
+  // Most plugins have one phase only: what they lack is not waited for.
+  for (const plugin of plugins) if (!plugin.last && plugin.admit) await plugin.admit(attributes);
   const { rounds } = attributes;
   if (rounds?.again) {
     rounds.round = 2;
-    for (const plugin of plugins) if (!plugin.last) await plugin.admit?.(attributes);
+    for (const plugin of plugins) if (!plugin.last && plugin.admit) await plugin.admit(attributes);
   }
-  for (const plugin of plugins) if (plugin.last) await plugin.admit?.(attributes);
+  for (const plugin of plugins) if (plugin.last && plugin.admit) await plugin.admit(attributes);
 }
 
 export async function validateAdmission(core: Core, call: Call, attributes: AdmissionAttributes): Promise<void> {
   if (!call.admission) return;
-  for (const plugin of core.admission) await plugin.validate?.(attributes);
+  for (const plugin of core.admission) if (plugin.validate) await plugin.validate(attributes);
 }
 
 /** Tells the plugins that an admitted request did not happen. */
