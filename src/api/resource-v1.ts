@@ -8,6 +8,14 @@ import {
   resourceSlices,
 } from "./generated/resource-v1.ts";
 import { type KindEntry, kind } from "./kind-facts.ts";
+import {
+  validateClaimTemplate,
+  validateClaimTemplateUpdate,
+  validateDeviceClass,
+  validateResourceClaim,
+  validateResourceClaimUpdate,
+} from "./validation/device-claim.ts";
+import { resourceSliceWarnings, validateResourceSlice } from "./validation/resource-slice.ts";
 
 function state({ metadata, status }: ResourceClaim): string {
   const words = metadata.deletionTimestamp ? ["deleted"] : [];
@@ -26,14 +34,23 @@ function defaultClaim(devices: DeviceClaim | undefined): void {
 }
 
 export const resourceV1: readonly KindEntry[] = [
-  kind(deviceClasses, { columns: [ageColumn], strategy: { generation: true } }),
+  kind(deviceClasses, { columns: [ageColumn], strategy: { generation: true, validate: validateDeviceClass } }),
   kind(resourceClaims, {
     columns: [text("State", state), ageColumn],
-    strategy: { applyDefaults: ({ spec }) => defaultClaim(spec?.devices) },
+    strategy: {
+      ratchets: true,
+      applyDefaults: ({ spec }) => defaultClaim(spec?.devices),
+      validate: validateResourceClaim,
+      validateUpdate: validateResourceClaimUpdate,
+    },
   }),
   kind(resourceClaimTemplates, {
     columns: [ageColumn],
-    strategy: { applyDefaults: ({ spec }) => defaultClaim(spec?.spec?.devices) },
+    strategy: {
+      applyDefaults: ({ spec }) => defaultClaim(spec?.spec?.devices),
+      validate: validateClaimTemplate,
+      validateUpdate: validateClaimTemplateUpdate,
+    },
   }),
   kind(resourceSlices, {
     columns: [
@@ -46,6 +63,12 @@ export const resourceV1: readonly KindEntry[] = [
       "spec.nodeName": ({ spec }) => spec?.nodeName ?? "",
       "spec.driver": ({ spec }) => spec?.driver ?? "",
     },
-    strategy: { generation: true },
+    strategy: {
+      generation: true,
+      ratchets: true,
+      validate: validateResourceSlice,
+      validateUpdate: validateResourceSlice,
+      warnings: resourceSliceWarnings,
+    },
   }),
 ];
