@@ -57,11 +57,10 @@ function checkLimits(errors: Errors, at: string, item: LimitRangeItem): void {
 
 /** The amounts of one resource, in order: min ≤ defaultRequest ≤ default ≤ max. */
 function checkAmounts(errors: Errors, at: string, item: LimitRangeItem, name: string): void {
-  const own = item.type === "Pod" ? {} : { limit: item.default?.[name], request: item.defaultRequest?.[name] };
-  const { limit, request } = own as { limit?: string; request?: string };
-  const min = item.min?.[name];
-  const max = item.max?.[name];
-  const ratio = item.maxLimitRequestRatio?.[name];
+  // Only own keys: a resource may be called "constructor".
+  const amount = (of: Readonly<Record<string, string>> = {}) => (Object.hasOwn(of, name) ? of[name] : undefined);
+  const [limit, request] = item.type === "Pod" ? [] : [amount(item.default), amount(item.defaultRequest)];
+  const [min, max, ratio] = [amount(item.min), amount(item.max), amount(item.maxLimitRequestRatio)];
   const exceeds = (a: string | undefined, b: string | undefined) =>
     a !== undefined && b !== undefined && parseQuantity(a).compare(parseQuantity(b)) > 0;
   const invalid = (field: string, value: string | undefined, text: string) =>

@@ -29,7 +29,7 @@ export function checkResources(
   }
   for (const [name, value] of Object.entries(requests)) {
     checkAmount(errors, `${path}.requests[${name}]`, name, value, checkName);
-    const limit = limits[name];
+    const limit = Object.hasOwn(limits, name) ? limits[name] : undefined;
     const overcommit = isOvercommitAllowed(name);
     if (limit === undefined) {
       if (!overcommit) errors.required(`${path}.limits`, "Limit must be set for non overcommitable resources");
