@@ -2,6 +2,7 @@ import { keyOf } from "../machinery/object.ts";
 import { fits } from "./decide.ts";
 import type { Plugin, Snapshot } from "./framework.ts";
 import type { NodeState } from "./node-state.ts";
+import { priorityOf } from "./nominations.ts";
 import type { PendingPod } from "./pending-pod.ts";
 
 /** A node that the pod would fit on once these pods are gone. */
@@ -9,8 +10,6 @@ export interface Preemption {
   readonly node: NodeState;
   readonly victims: readonly PendingPod[];
 }
-
-const priorityOf = (pod: PendingPod) => pod.spec?.priority ?? 0;
 
 /**
  * Finds the node on which the least has to go for a pod of higher priority (Kubernetes documentation, "Pod Priority

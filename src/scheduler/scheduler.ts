@@ -20,8 +20,9 @@ import { type DeepReadonly, keyOf } from "../machinery/object.ts";
 import { StatusError } from "../machinery/status.ts";
 import { Cache, isFinished } from "./cache.ts";
 import { type Decision, decide } from "./decide.ts";
-import type { ClusterChange, Plugin } from "./framework.ts";
+import type { ClusterChange, Plugin, Snapshot } from "./framework.ts";
 import type { NodeState } from "./node-state.ts";
+import { Nominations, priorityOf } from "./nominations.ts";
 import type { PendingPod } from "./pending-pod.ts";
 import { defaultPlugins } from "./plugins/list.ts";
 import type { VolumeLookups } from "./plugins/volume-binding.ts";
@@ -59,6 +60,7 @@ class DefaultScheduler {
   readonly #options: SchedulerOptions;
   readonly #cache = new Cache();
   readonly #queue: SchedulingQueue;
+  readonly #nominations = new Nominations();
   readonly #plugins: readonly Plugin[];
   readonly #events: EventRecorder;
   readonly #volumes: VolumeBinder;
@@ -112,6 +114,7 @@ class DefaultScheduler {
       update: (pod, old) => this.#podSeen(pod, old),
       delete: (pod) => {
         this.#queue.remove(keyOf(pod));
+        this.#nominations.remove(keyOf(pod));
         this.#cache.removePod(pod);
         if (pod.spec?.nodeName) this.#queue.changed("pod-deleted");
       },
@@ -144,6 +147,7 @@ class DefaultScheduler {
     const key = keyOf(pod);
     if (pod.spec?.nodeName || isFinished(pod)) {
       this.#queue.remove(key);
+      this.#nominations.remove(key);
       const wasCounted = this.#cache.isPlaced(key);
       this.#cache.setPod(pod);
       if (isFinished(pod)) this.#queue.changed("pod-deleted");
@@ -156,8 +160,11 @@ class DefaultScheduler {
     if ((pod.spec?.schedulerName ?? schedulerName) !== schedulerName) return;
     if (pod.metadata.deletionTimestamp) {
       this.#queue.remove(key);
+      this.#nominations.remove(key);
       return;
     }
+    // Said by an earlier run of this scheduler.
+    if (!old && pod.status?.nominatedNodeName) this.#nominations.set(pod, pod.status.nominatedNodeName);
     const gate = this.#plugins.map((plugin) => plugin.gate?.(pod)).find(Boolean);
     this.#queue.set(pod, gate);
     if (gate !== undefined) this.#follow(this.#setCondition(pod, "SchedulingGated", gate));
@@ -181,12 +188,13 @@ class DefaultScheduler {
   #schedule(pod: PendingPod): void {
     // A pod may be here again although its binding is under way.
     if (this.#cache.isPlaced(keyOf(pod))) return;
-    const snapshot = this.#cache.snapshot();
+    const snapshot = this.#nominations.applyTo(this.#cache.snapshot(), pod);
     const decision = decide(pod, this.#plugins, snapshot, this.#options.pick ?? ((count) => randomInt(count)));
     if (!decision.node) {
-      this.#follow(this.#reject(pod, decision));
+      this.#follow(this.#reject(pod, decision, snapshot));
       return;
     }
+    this.#nominations.remove(keyOf(pod));
     this.#cache.setPod(pod, decision.node.name);
     this.#follow(this.#bind(pod, decision.node));
   }
@@ -229,22 +237,37 @@ class DefaultScheduler {
     }
   }
 
-  async #reject(pod: PendingPod, decision: Extract<Decision, { node: undefined }>): Promise<void> {
+  async #reject(pod: PendingPod, decision: Extract<Decision, { node: undefined }>, snapshot: Snapshot): Promise<void> {
     const key = keyOf(pod);
     const retryOn = new Set<ClusterChange>([...decision.rejectedBy].flatMap(({ retryOn }) => retryOn));
     this.#queue.reject(key, retryOn);
-    const preemption = findPreemption(pod, this.#plugins, this.#cache.snapshot(), decision.resolvable);
-    const message = preemption
-      ? decision.message
-      : `${decision.message} ${preemptionMessage(this.#cache.nodeCount, decision.resolvable.length)}`;
+    const isComing = this.#hasRoomComing(pod, snapshot);
+    const preemption = isComing ? undefined : findPreemption(pod, this.#plugins, snapshot, decision.resolvable);
+    const why = isComing
+      ? "preemption: not eligible due to a terminating pod on the nominated node."
+      : preemptionMessage(this.#cache.nodeCount, decision.resolvable.length);
+    const message = preemption ? decision.message : `${decision.message} ${why}`;
     this.#events.event(pods, pod, "Warning", "FailedScheduling", message);
     await this.#setCondition(pod, "Unschedulable", message);
     if (preemption) await this.#preempt(pod, preemption.node.name, preemption.victims);
   }
 
+  /** Are pods on their way out of the node that was promised to this one? */
+  #hasRoomComing(pod: PendingPod, snapshot: Snapshot): boolean {
+    const promised = this.#nominations.nodeOf(pod);
+    const node = promised === undefined ? undefined : snapshot.nodes.find(({ name }) => name === promised);
+    const isGoing = (other: PendingPod) => other.metadata.deletionTimestamp && priorityOf(other) < priorityOf(pod);
+    return node?.pods.some(isGoing) ?? false;
+  }
+
   /** Makes room: what is deleted lets the pod be tried again when it is gone. */
   async #preempt(pod: PendingPod, node: string, victims: readonly PendingPod[]): Promise<void> {
     const { client, logger } = this.#options;
+    this.#nominations.set(pod, node);
+    for (const outdone of this.#nominations.outdoneBy(pod, node)) {
+      this.#nominations.remove(keyOf(outdone));
+      await this.#patchStatus(outdone, { nominatedNodeName: null });
+    }
     await this.#patchStatus(pod, { nominatedNodeName: node });
     for (const victim of victims) {
       if (victim.metadata.deletionTimestamp) continue;

@@ -1,5 +1,6 @@
 /** The scheduler, priorities, limits and taints, as their conformance tests ask, with nodes that run pods in name only. */
 import assert from "node:assert/strict";
+import { replicaSets } from "../../src/api/generated/apps-v1.ts";
 import { events as eventsOf, limitRanges, nodes, type Pod, pods } from "../../src/api/generated/core-v1.ts";
 import { type PriorityClass, priorityClasses } from "../../src/api/generated/scheduling-v1.ts";
 import { isLater } from "./api-operations.ts";
@@ -181,6 +182,58 @@ conformance(
     await client.patch(pods, "victim", { type: "merge", body: { metadata: { finalizers: null } } }, { namespace });
     await runs(cluster, "high", "one");
     await clear(cluster);
+  },
+);
+
+conformance(
+  `${preemption} PreemptionExecutionPath runs ReplicaSets to verify preemption running path [Conformance]`,
+  async (_, cluster) => {
+    const { client, namespace } = cluster;
+    const kind = "example.com/fakecpu";
+    const capacity = (amount: string | null) =>
+      client.patch(
+        nodes,
+        "one",
+        { type: "merge", body: { status: { capacity: { [kind]: amount }, allocatable: { [kind]: amount } } } },
+        { subresource: "status" },
+      );
+    await capacity("1000");
+    const priorities = ["p1", "p2", "p3", "p4"].map((name) => `${namespace}-${name}`);
+    for (const [index, name] of priorities.entries()) {
+      await client.create(priorityClasses, { metadata: { name }, value: index + 1 });
+    }
+    const specOf = (index: number, amount: string): NonNullable<Pod["spec"]> => ({
+      containers: [{ name: "c", image: "i", resources: { requests: { [kind]: amount }, limits: { [kind]: amount } } }],
+      nodeSelector: { "kubernetes.io/hostname": "one" },
+      priorityClassName: priorities[index]!,
+    });
+    const { metadata } = await client.list(pods, { namespace });
+    for (const [index, amount] of ["200", "300", "450"].entries()) {
+      const labels = { set: `rs-${index}` };
+      const template = { metadata: { labels }, spec: specOf(index, amount) };
+      const spec = { replicas: 1, selector: { matchLabels: labels }, template };
+      await client.create(replicaSets, { metadata: { name: `rs-${index}`, namespace }, spec }, { namespace });
+      await soon(async () => {
+        const { status } = await client.get(replicaSets, `rs-${index}`, { namespace });
+        assert.equal(status?.availableReplicas, 1);
+      });
+    }
+    await make(cluster, "preemptor", { spec: specOf(3, "500") });
+    await runs(cluster, "preemptor", "one");
+    // 950 of 1000 were taken: the two that matter least make room, and have to wait with what replaces them.
+    const last = await make(cluster, "last");
+    const events = await watchUntil(
+      client,
+      pods,
+      { namespace, resourceVersion: metadata.resourceVersion! },
+      ({ object }) => Boolean(object.metadata.uid === last.metadata.uid && object.status?.phase === "Running"),
+    );
+    const made = events.filter(({ type }) => type === "ADDED").map(({ object }) => object.metadata.labels?.["set"]);
+    const count = (set: string) => made.filter((found) => found === set).length;
+    assert.deepEqual([count("rs-0"), count("rs-1"), count("rs-2")], [2, 2, 1]);
+    await client.deleteCollection(replicaSets, { namespace });
+    await clear(cluster);
+    await capacity(null);
   },
 );
 
