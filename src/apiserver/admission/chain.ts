@@ -16,6 +16,7 @@ import { roleEscalation } from "./role-escalation.ts";
 import { runtimeClass } from "./runtime-class.ts";
 import { serviceAccountAdmission } from "./service-account.ts";
 import { serviceAllocation } from "./service-allocation.ts";
+import { storageObjectInUseProtection } from "./storage-protection.ts";
 import { taintNodesByCondition } from "./taint-nodes.ts";
 import { conditionCheck } from "./webhooks/condition-check.ts";
 import { webhooks } from "./webhooks.ts";
@@ -56,6 +57,7 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
     limitRanger(client),
     defaultStorageClass(client),
     defaultIngressClass(client),
+    storageObjectInUseProtection,
     podSecurity(client, context.ioClock),
     certificateApproval(authorize),
     roleEscalation({ authorize, rbac }),

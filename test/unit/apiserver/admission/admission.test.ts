@@ -5,6 +5,8 @@ import {
   limitRanges,
   namespaces,
   type Pod,
+  persistentVolumeClaims,
+  persistentVolumes,
   pods,
   resourceQuotas,
   type Service,
@@ -483,4 +485,12 @@ test("a range that is added while the cluster runs gives addresses when the firs
   assert.deepEqual([...ips].sort(), ["10.43.0.3", "10.43.0.4", "10.43.0.5", "10.43.0.6"]);
   await assert.rejects(create(services, named("g")), /range is full/);
   await assert.rejects(create(services, named("h", "10.43.0.4")), /provided IP is already allocated/);
+});
+
+test("claims and volumes carry their protection from the start", async (t) => {
+  const { create } = await start(t);
+  const claim = await create(persistentVolumeClaims, { metadata: { name: "c", namespace: "default" }, spec: {} });
+  assert.deepEqual(claim.metadata.finalizers, ["kubernetes.io/pvc-protection"]);
+  const volume = await create(persistentVolumes, { metadata: { name: "v", finalizers: ["example.com/mine"] } });
+  assert.deepEqual(volume.metadata.finalizers, ["example.com/mine", "kubernetes.io/pv-protection"]);
 });
