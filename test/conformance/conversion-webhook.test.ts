@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import { customResourceDefinitions } from "../../src/api/generated/apiextensions-v1.ts";
+import type { WatchEvent } from "../../src/client/client.ts";
 import { WebhookServer } from "../support/webhook-server.ts";
 import { type Cluster, conformance } from "./conformance.ts";
 import { anySchema, type CustomObject, definitionOf } from "./custom-resource.ts";
-import { soon } from "./waiting.ts";
+import { soon, summary, watchUntil } from "./waiting.ts";
 
 const suite = "[sig-api-machinery] CustomResourceConversionWebhook [Privileged:ClusterAdmin]";
 
@@ -75,3 +76,57 @@ conformance(`${suite} should be able to convert a non homogeneous list of CRs [C
     ],
   );
 });
+
+conformance(
+  "[sig-api-machinery] CustomResourceFieldSelectors [Privileged:ClusterAdmin] CustomResourceFieldSelectors MUST list and watch custom resources matching the field selector [Conformance]",
+  async (_, cluster) => {
+    const { client, namespace } = cluster;
+    const version = (name: string, ...fields: string[]) => ({
+      name,
+      schema: {
+        openAPIV3Schema: {
+          type: "object",
+          properties: Object.fromEntries(fields.map((field) => [field, { type: "string" }])),
+        },
+      },
+      selectableFields: fields.map((field) => ({ jsonPath: `.${field}` })),
+    });
+    const crd = definitionOf(cluster, { versions: [version("v1", "hostPort"), version("v2", "host", "port")] });
+    const webhook = { clientConfig: server.at("/crdconvert"), conversionReviewVersions: ["v1"] };
+    crd.body.spec.conversion = { strategy: "Webhook", webhook };
+    await crd.create();
+    const selections = [
+      { type: crd.typeOf("v2"), fieldSelector: "host=host1", first: ["a", "b"] },
+      { type: crd.typeOf("v2"), fieldSelector: "host=host1,port=80", first: ["a"] },
+      { type: crd.typeOf("v1"), fieldSelector: "hostPort=host1:80", first: ["a"] },
+      { type: crd.typeOf("v1"), fieldSelector: "hostPort=host1:8080", first: ["b"] },
+    ];
+    const watches: Promise<WatchEvent<CustomObject>[]>[] = [];
+    for (const { type, fieldSelector, first } of selections) {
+      const { metadata } = await client.list(type, { namespace });
+      const options = { namespace, fieldSelector, resourceVersion: metadata.resourceVersion! };
+      let left = first.length;
+      watches.push(watchUntil(client, type, options, (event) => event.type === "DELETED" && --left === 0));
+    }
+    const make = (name: string, host: string, port: string) =>
+      client.create(crd.typeOf("v2"), made(name, namespace, { host, port }));
+    await make("a", "host1", "80");
+    await make("b", "host1", "8080");
+    await make("c", "host2", "80");
+    const names = async (type: typeof crd.type, fieldSelector: string) =>
+      (await client.list(type, { namespace, fieldSelector })).items.map(({ metadata }) => metadata.name);
+    for (const { type, fieldSelector, first } of selections) assert.deepEqual(await names(type, fieldSelector), first);
+    // One goes, and one is no longer what was asked for: both are gone for who watches.
+    await client.delete(crd.typeOf("v2"), "a", { namespace });
+    await client.patch(crd.typeOf("v2"), "b", { type: "merge", body: { host: "host2" } }, { namespace });
+    for (const { type, fieldSelector } of selections) assert.deepEqual(await names(type, fieldSelector), []);
+    for (const [index, events] of (await Promise.all(watches)).entries()) {
+      const { first, type } = selections[index]!;
+      assert.deepEqual(
+        summary(events),
+        ["ADDED", "DELETED"].flatMap((kind) => first.map((name) => `${kind} ${name}`)),
+      );
+      assert.ok(events.every(({ object }) => object.apiVersion === `${type.group}/${type.version}`));
+    }
+  },
+);
