@@ -104,7 +104,7 @@ async function ensureServiceCidr(client: Client, clock: Clock, cidrs: readonly s
 }
 
 interface FlowControlObject extends KubeObject {
-  readonly spec?: unknown;
+  readonly spec?: object;
 }
 
 /**
@@ -124,7 +124,8 @@ async function ensureFlowControl(client: Client): Promise<void> {
     const known: FlowControlObject | undefined = present.find(({ metadata }) => metadata.name === wanted.metadata.name);
     if (!known) return ensure(client, type, structuredClone(wanted), () => false);
     const ours = fixed || known.metadata.annotations?.[facts.autoUpdate] === "true";
-    if (!ours || deepEqual(known.spec, wanted.spec)) return;
+    // The shares of the exempt level are for people to choose, and there is nothing else in it.
+    if (!ours || "exempt" in (wanted.spec ?? {}) || deepEqual(known.spec, wanted.spec)) return;
     await client.update(type, structuredClone({ ...known, spec: wanted.spec }));
   };
   await Promise.all([
