@@ -260,9 +260,9 @@ export const seeds: Readonly<Record<string, Json>> = {
   "storage.k8s.io/v1/csistoragecapacities": { storageClassName: "s", capacity: "1Gi" },
   "storage.k8s.io/v1/storageclasses": { provisioner: "example.com/p", parameters: { a: "b" } },
   "storage.k8s.io/v1/volumeattachments": {
-    spec: { attacher: "example.com/a", nodeName: "n", source: { persistentVolumeName: "v" } },
+    spec: { attacher: "csi.example.com", nodeName: "n", source: { persistentVolumeName: "v" } },
   },
-  "storage.k8s.io/v1/volumeattributesclasses": { driverName: "example.com/d", parameters: { a: "b" } },
+  "storage.k8s.io/v1/volumeattributesclasses": { driverName: "csi.example.com", parameters: { a: "b" } },
   "fuzz.example.com/v1/widgets": {
     spec: { size: 3, replicas: 1, tags: ["a"], ports: [{ name: "http", port: 80 }], extra: { any: [1, 2.5, null] } },
   },

@@ -25,10 +25,18 @@ describe("any object of a kind", () => {
       return object;
     };
 
+    const named = { metadata: { name: "a", ...(facts.namespaced ? { namespace: "fuzz-1" } : {}) }, ...seed };
+
+    test(`${facts.kind} of ${path}: what the fuzz run starts from is valid`, () => {
+      const object = decoded(named);
+      facts.strategy.prepareForCreate?.(object, { name: "eve", groups: [] });
+      assert.deepEqual(facts.strategy.validate?.(object) ?? [], []);
+    });
+
     test(`${facts.kind} of ${path} is refused with 400, or defaulted once and for all and judged without an error`, () => {
       const { strategy } = facts;
       for (let number = 0; number < objectsPerKind; number++) {
-        const body = mutated({ metadata: { name: "a" }, ...seed }, new Random(number));
+        const body = mutated(named, new Random(number));
         let object: KubeObject;
         try {
           object = decoded(body);
