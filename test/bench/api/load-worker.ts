@@ -13,6 +13,9 @@ type Told<K extends LoadRequest["do"]> = Extract<LoadRequest, { do: K }>;
 const nowMs = () => performance.timeOrigin + performance.now();
 /** Handshakes at a time: a server is to be loaded with requests, not with these. */
 const connectTogether = 20;
+const deliveryTimeoutMs = 60_000;
+/** A server that is behind by more gets no further changes until it has caught up. */
+const openChangesMax = 500;
 
 let failure: Error | undefined;
 let fail: (error: Error) => void = () => {};
@@ -180,12 +183,18 @@ async function watch(told: Told<"watch">): Promise<LoadReplies["watch"]> {
   return {};
 }
 
-function delivered(): LoadReplies["delivered"] {
-  if (failure) throw failure;
+async function delivered({ expected }: Told<"delivered">): Promise<LoadReplies["delivered"]> {
+  const endMs = nowMs() + deliveryTimeoutMs;
+  while (nowMs() < endMs && counters.some(({ count }) => count < expected)) {
+    if (failure) throw failure;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
   const counts = counters.map(({ count }) => count);
+  const [fewest, most] = [Math.min(...counts), Math.max(...counts)];
+  if (fewest !== expected || most !== expected) {
+    throw new Error(`${expected} changes, of which watchers saw ${fewest} to ${most}`);
+  }
   const reply = {
-    fewest: Math.min(...counts),
-    most: Math.max(...counts),
     p50Ms: delivery.quantile(0.5),
     p99Ms: delivery.quantile(0.99),
     maxMs: delivery.quantile(1),
@@ -206,7 +215,8 @@ async function change(told: Told<"change">): Promise<LoadReplies["change"]> {
     const startedMs = nowMs();
     const timer = setInterval(() => {
       // Those that are due: a late timer must not slow the rate.
-      for (; sent < total && nowMs() - startedMs >= (sent * 1000) / perSecond; sent++) {
+      const due = () => sent < total && nowMs() - startedMs >= (sent * 1000) / perSecond;
+      for (; due() && sent - answered < openChangesMax; sent++) {
         const sentMs = nowMs();
         const text = fill(body.replace("@", sentMs.toFixed(3)), sent % objects);
         connection!.send(
@@ -244,7 +254,7 @@ async function run(told: LoadRequest): Promise<LoadReplies[LoadRequest["do"]]> {
     case "watch":
       return watch(told);
     case "delivered":
-      return delivered();
+      return delivered(told);
     case "change":
       return change(told);
     case "close":
