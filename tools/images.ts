@@ -56,6 +56,13 @@ const testWeb: Image = {
   inputs: ["images/test-web"],
   basedOn: [baseImage],
 };
+const testEntry: Image = {
+  names: ["k3ts/test-entry:1.0"],
+  dockerfile: "images/test-entry/Dockerfile",
+  context: "images/test-entry",
+  inputs: ["images/test-entry"],
+  basedOn: ["k3ts/test-web:1.0"],
+};
 const nodeInputs = ["dist/k3ts", "dist/native", "dist/images", "images/warm-cache.sh"];
 const agent: Image = {
   names: ["k3ts/agent", `k3ts/agent:${versionTag}`],
@@ -103,8 +110,11 @@ export function imageTasks(): ListrTask[] {
               task: async (_, task) => savePause(await ensureImage(pause, shownIn(task))),
             },
             {
-              title: "Test image",
-              task: async (_, task) => void (await ensureImage(testWeb, shownIn(task))),
+              title: "Test images",
+              task: async (_, task) => {
+                await ensureImage(testWeb, shownIn(task));
+                await ensureImage(testEntry, shownIn(task));
+              },
             },
             bundleTask,
           ],
