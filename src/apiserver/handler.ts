@@ -167,11 +167,13 @@ export class Handler {
 
   async #resource(request: Incoming, response: Outgoing, url: URL, info: RequestInfo, user: UserInfo): Promise<void> {
     const facts = this.#options.resources.find(info.group, info.version, info.resource);
-    if (!facts || info.verb === "") throw pathNotFound();
+    if (!facts) throw pathNotFound();
     const { subresource } = info;
     const special = `${facts.group}/${facts.resource}${subresource ? `/${subresource}` : ""}`;
     const stream = this.#options.special.streams[special];
+    // What is proxied may have any method, also those that are no verb here.
     if (stream) return this.#stream(stream, facts, { request, url, info, user, response });
+    if (info.verb === "") throw pathNotFound();
     checkScope(facts, info, url);
     const body = this.#options.special.bodies[special];
     if (body) return this.#body(request, response, url, info, user, facts, body);
@@ -243,7 +245,7 @@ export class Handler {
       setWarnings(response, warnings);
     };
     const call = { ...callOf(facts, info, user), dryRun, options, warn };
-    const parsed = await readObjectBody({ request, call }, parameters.fieldValidation);
+    const parsed = await readObjectBody({ core, request, call }, parameters.fieldValidation);
     const body = decodeBody(bodyTypeOf(facts, info.subresource), parsed, warn);
     const attributes = admissionAttributes(call, "CREATE", body, undefined);
     await admit(core, call, attributes);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { certificateRequest } from "../support/certificate-request.ts";
 import { eventually } from "../support/eventually.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
 
@@ -636,9 +637,7 @@ describe("who may", () => {
       kind: "CertificateSigningRequest",
       metadata: { name: "eve" },
       spec: {
-        request: Buffer.from("-----BEGIN CERTIFICATE REQUEST-----\nMA==\n-----END CERTIFICATE REQUEST-----\n").toString(
-          "base64",
-        ),
+        request: await certificateRequest(),
         signerName: "example.com/signer",
         usages: ["client auth"],
         username: "mallory",

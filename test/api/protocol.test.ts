@@ -353,7 +353,9 @@ describe("writes", () => {
       "Invalid",
       /existing ephemeral containers "debug" may not be changed/,
     );
-    refused(await patch("/resize", {}), 501, "NotImplemented", /pods\/resize is not supported/);
+    const sized = { containers: [{ ...container, resources: { requests: { cpu: "1" } } }] };
+    refused(await patch("", sized), 422, "Invalid", /pod updates may not change fields other than/);
+    refused(await patch("/resize", sized), 422, "Invalid", /Pod QOS Class may not change as a result of resizing/);
     const binding = { apiVersion: "v1", kind: "Binding", metadata: { name: "p" }, target: { kind: "Node", name: "n" } };
     assert.equal((await post(`${pods}/p/binding`, binding)).code, 201);
     refused(await post(`${pods}/p/binding`, binding), 409, "Conflict", /pod p is already assigned to node "n"/);
@@ -573,30 +575,5 @@ describe("proxies", () => {
     assert.equal((await send(`${path}/pods/p:${port}/proxy/x`)).text, "GET /x");
     await address("127.0.0.1");
     refused(await send(`${path}/pods/p:${port}/proxy/x`), 400, "BadRequest", "address not allowed");
-  });
-});
-
-describe("admission policies that are not evaluated yet", () => {
-  test("refuse what they would have to judge or change", async () => {
-    const path = "/apis/admissionregistration.k8s.io/v1";
-    const rule = { apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["secrets"] };
-    const spec = {
-      matchConstraints: { resourceRules: [rule] },
-      reinvocationPolicy: "Never",
-      mutations: [{ patchType: "JSONPatch", jsonPatch: { expression: "[]" } }],
-    };
-    assert.equal((await post(`${path}/mutatingadmissionpolicies`, { metadata: { name: "change" }, spec })).code, 201);
-    const secrets = "/api/v1/namespaces/default/secrets";
-    assert.equal((await post(secrets, { metadata: { name: "unbound" } })).code, 201);
-    const binding = { metadata: { name: "change" }, spec: { policyName: "change" } };
-    assert.equal((await post(`${path}/mutatingadmissionpolicybindings`, binding)).code, 201);
-    refused(
-      await post(secrets, { metadata: { name: "bound" } }),
-      501,
-      "NotImplemented",
-      /MutatingAdmissionPolicy "change" is not supported/,
-    );
-    assert.equal((await send(`${path}/mutatingadmissionpolicybindings/change`, { method: "DELETE" })).code, 200);
-    assert.equal((await post(secrets, { metadata: { name: "free" } })).code, 201);
   });
 });

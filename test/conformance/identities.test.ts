@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type CertificateSigningRequest, certificateSigningRequests } from "../../src/api/generated/certificates-v1.ts";
 import { configMaps, serviceAccounts } from "../../src/api/generated/core-v1.ts";
+import { certificateRequest } from "../support/certificate-request.ts";
 import { isDiscovered, isLater } from "./api-operations.ts";
 import { type Cluster, conformance } from "./conformance.ts";
 import { isGone, soon, watchUntil } from "./waiting.ts";
@@ -131,27 +132,13 @@ conformance(
   },
 );
 
-/** A request for a certificate, as base64 of PEM. */
-async function makeRequest(): Promise<string> {
-  await import("reflect-metadata");
-  const { Pkcs10CertificateRequestGenerator } = await import("@peculiar/x509");
-  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
-  const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-  const request = await Pkcs10CertificateRequestGenerator.create({
-    name: "CN=test",
-    keys,
-    signingAlgorithm: algorithm,
-  });
-  return Buffer.from(request.toString("pem")).toString("base64");
-}
-
 conformance(
   "[sig-auth] Certificates API [Privileged:ClusterAdmin] should support CSR API operations [Conformance]",
   async (_, cluster: Cluster) => {
     const { client, namespace, server } = cluster;
     const type = certificateSigningRequests;
     await isDiscovered(cluster, type, "approval", "status");
-    const request = await makeRequest();
+    const request = await certificateRequest();
     const labels = { mark: namespace };
     const spec: CertificateSigningRequest["spec"] = {
       request,

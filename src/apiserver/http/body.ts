@@ -1,6 +1,7 @@
+import type { Clock } from "../../machinery/clock.ts";
 import { parseJson } from "../../machinery/json.ts";
 import type { Schema } from "../../machinery/schema.ts";
-import { badRequest, requestEntityTooLarge, unsupportedMediaType } from "../../machinery/status.ts";
+import { badRequest, requestEntityTooLarge, timeout, unsupportedMediaType } from "../../machinery/status.ts";
 import { decodeKubernetesProtobuf, protobufType } from "./kubernetes-protobuf.ts";
 import type { Incoming } from "./messages.ts";
 import { parseYaml, type YamlBodyOptions } from "./yaml-body.ts";
@@ -11,8 +12,26 @@ export const bodyMaxBytes = 3 * 1024 * 1024;
 /** The schema that a protobuf body of a kind is read by. Throws for a kind that cannot stand here. */
 export type SchemaFor = (apiVersion: string, kind: string) => Schema;
 
-/** Reads the whole body. Throws 413 beyond {@link bodyMaxBytes}, 400 when it breaks off. */
-export function readBody(request: Incoming): Promise<Buffer> {
+/** kube-apiserver's time for a request, all of it (`--request-timeout`). */
+const bodyTimeoutMs = 60_000;
+/** For the answer to reach a client that is still sending. */
+const farewellMs = 1000;
+
+/** Reads the whole body. Throws 413 beyond {@link bodyMaxBytes}, 400 when it breaks off, 504 when it takes too long. */
+export async function readBody(request: Incoming, clock: Clock): Promise<Buffer> {
+  const late = Promise.withResolvers<never>();
+  const timer = clock.after(bodyTimeoutMs, () => {
+    late.reject(timeout("Timeout: request did not complete within the allotted timeout"));
+    clock.after(farewellMs, () => request.destroy());
+  });
+  try {
+    return await Promise.race([wholeBody(request), late.promise]);
+  } finally {
+    timer.cancel();
+  }
+}
+
+function wholeBody(request: Incoming): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;

@@ -57,12 +57,12 @@ export async function sendPage(exchange: Exchange, page: Parameters<typeof encod
 
 /** The body of a write, with what reading it found. */
 export async function readObjectBody(
-  { request, call }: Pick<Exchange, "request" | "call">,
+  { core, request, call }: Pick<Exchange, "core" | "request" | "call">,
   fieldValidation: ParsedBody["fieldValidation"],
 ): Promise<ParsedBody> {
   const findings: string[] = [];
   const onDuplicate = (path: string) => findings.push(strictMessage.duplicate(path));
-  const bytes = await readBody(request);
+  const bytes = await readBody(request, core.ioClock);
   const onStrictYaml = (text: string) => findings.push(text);
   const options = fieldValidation === "Ignore" ? {} : { onDuplicate, onStrictYaml };
   const { kind } = bodyTypeOf(call.facts, call.subresource);

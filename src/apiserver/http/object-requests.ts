@@ -72,7 +72,7 @@ export async function answerPatch(exchange: Exchange): Promise<void> {
   const type = Object.hasOwn(patchTypes, mediaType) ? patchTypes[mediaType]! : undefined;
   if (!type || (type === "strategic" && call.facts.custom)) throw unknownPatch(call.facts);
   checkPatchOptions(type, parameters.force, url.searchParams);
-  const bytes = await readBody(request);
+  const bytes = await readBody(request, exchange.core.ioClock);
   let parsed: { body: unknown; findings: readonly string[] };
   try {
     parsed = await parsePatchFindings(bytes, type, parseYaml);
@@ -90,8 +90,8 @@ export async function answerPatch(exchange: Exchange): Promise<void> {
 
 const deleteOptionsSchema = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
-async function deleteOptions({ request, url }: Exchange) {
-  const bytes = await readBody(request);
+async function deleteOptions({ core, request, url }: Exchange) {
+  const bytes = await readBody(request, core.ioClock);
   if (bytes.length === 0) return readDeleteParameters(undefined, url.searchParams);
   const body = await parseBody(bytes, mediaTypeOf(request.headers["content-type"]), "DeleteOptions", {}, () =>
     builtInSchema(deleteOptionsSchema),

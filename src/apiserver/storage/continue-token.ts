@@ -2,10 +2,13 @@ import { badRequest } from "../../machinery/status.ts";
 
 /** Where a paged list goes on: Kubernetes' own token, base64url JSON of version, revision and start key. */
 export interface ContinueToken {
+  /** As of which revision; {@link anyRevision} for a list that goes on with what is there now. */
   readonly revision: number;
   /** Go on strictly after this key, relative to the listed prefix. */
   readonly after: string;
 }
+
+export const anyRevision = -1;
 
 const tokenVersion = "meta.k8s.io/v1";
 
@@ -24,7 +27,7 @@ export function decodeContinue(token: string): ContinueToken {
   }
   const { v, rv, start } = value ?? {};
   if (v !== tokenVersion) throw badRequest("continue key is not valid: server does not recognize this encoded version");
-  if (typeof rv !== "number" || !Number.isSafeInteger(rv) || rv <= 0) {
+  if (typeof rv !== "number" || !Number.isSafeInteger(rv) || (rv <= 0 && rv !== anyRevision)) {
     throw badRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
   }
   if (typeof start !== "string" || start.length < 2 || !start.endsWith("\0") || start.includes("..")) {

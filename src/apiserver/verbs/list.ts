@@ -1,8 +1,8 @@
-import { badRequest, type FieldError, fieldError, invalid } from "../../machinery/status.ts";
+import { badRequest, type FieldError, fieldError, invalid, StatusError } from "../../machinery/status.ts";
 import { CompactedError, FutureRevisionError } from "../../store/store.ts";
-import { type Call, type Core, expiredContinue } from "../core.ts";
+import type { Call, Core } from "../core.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
-import { decodeContinue, encodeContinue } from "../storage/continue-token.ts";
+import { anyRevision, decodeContinue, encodeContinue } from "../storage/continue-token.ts";
 import { decodeEntries } from "../storage/decode-entries.ts";
 import type { Snapshot } from "../storage/ordered-map.ts";
 import type { ResourceCache } from "../storage/resource-cache.ts";
@@ -73,8 +73,16 @@ export async function list(core: Core, call: Call, parameters: ListParameters): 
       throw badRequest("specifying resource version is not allowed when using continue");
     }
     const { revision, after } = decodeContinue(parameters.continue);
+    if (revision === anyRevision) {
+      await cache.barrier();
+      return page(cache.snapshot(), cache, selection, prefix, cache.revision, limit, prefix + after);
+    }
     await cache.ready();
-    return pageAt(core, cache, selection, prefix, revision, limit, prefix + after);
+    // Snapshots and the store's history end at the same revision.
+    if (revision < (await core.store.compactedRevision())) throw expiredToken(after);
+    return pageAt(core, cache, selection, prefix, revision, limit, prefix + after).catch((error) => {
+      throw error instanceof CompactedError ? expiredToken(after) : error;
+    });
   }
 
   const exact = parameters.resourceVersionMatch === "Exact" || (limit && asked && !parameters.resourceVersionMatch);
@@ -132,7 +140,17 @@ async function page(
   };
 }
 
-/** A page as of an earlier revision. Throws 410 when that is compacted. */
+/** What a list answers whose token is too old for a consistent page: with another that goes on all the same. */
+function expiredToken(after: string): StatusError {
+  const message =
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without " +
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. " +
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or " +
+    "deleted between the time the first chunk was returned and now may show up in the list.";
+  return new StatusError(410, "Expired", message, undefined, encodeContinue({ revision: anyRevision, after }));
+}
+
+/** A page as of an earlier revision. Throws CompactedError when that is gone. */
 async function pageAt(
   core: Core,
   cache: ResourceCache,
@@ -165,7 +183,6 @@ async function pageAt(
       from = read.entries.at(-1)!.key;
     }
   } catch (error) {
-    if (error instanceof CompactedError) throw expiredContinue();
     if (error instanceof FutureRevisionError) throw badRequest(error.message);
     throw error;
   }
