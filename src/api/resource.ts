@@ -58,6 +58,8 @@ export interface StorageFacts {
    * it already come back as they are. Absent: versions differ in what the two above say, or in their names only.
    */
   readonly convert?: (objects: readonly KubeObject[], apiVersion: string) => Promise<KubeObject[]>;
+  /** Versions that exist, so that objects can be converted to them, but are not served. */
+  readonly unserved?: readonly ResourceFacts[];
   /**
    * Brings an object that was stored under an earlier schema to the present one, in place: fields that it does not know
    * go, defaults come. True when that changed anything. For custom kinds.

@@ -9,6 +9,7 @@ import type { Logger } from "../machinery/log.ts";
 import type { KubeObject } from "../machinery/object.ts";
 import type { Store } from "../store/store.ts";
 import { admissionChain } from "./admission/chain.ts";
+import { equivalentsOf } from "./admission/equivalents.ts";
 import { Aggregator } from "./aggregation/aggregator.ts";
 import { type ExtensionAuthentication, keepAuthenticationConfig } from "./aggregation/authentication-config.ts";
 import type { ProxyClient } from "./aggregation/service-backend.ts";
@@ -96,7 +97,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const caches = new CacheSet(store, feed, ioClock);
   const admission: Core["admission"][number][] = [];
   const gathering = new Gathering(ioClock);
-  const core: Core = { store, caches, admission, clusterClock, ioClock, logger, gathering };
+  const equivalents = equivalentsOf(resources);
+  const core: Core = { store, caches, admission, clusterClock, ioClock, logger, gathering, equivalents };
 
   let special: SpecialHandlers = { bodies: {}, streams: {} };
   // The aggregator is made with one of these clients itself.

@@ -3,6 +3,7 @@ import type { Clock } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
 import { badRequest, internalError, StatusError, serviceUnavailable, timeout } from "../machinery/status.ts";
 import { CompactedError, type Store, StoreClosedError, UnavailableError, UnknownOutcomeError } from "../store/store.ts";
+import type { Equivalents } from "./admission/equivalents.ts";
 import type { AdmissionPlugin, UserInfo } from "./request.ts";
 import type { CacheSet } from "./storage/cache-set.ts";
 import type { Gathering } from "./storage/gathering.ts";
@@ -18,6 +19,8 @@ export interface Core {
   readonly logger: Logger;
   /** Holds back updates that are worth a common commit. */
   readonly gathering: Gathering;
+  /** The other served versions of a resource. */
+  readonly equivalents: Equivalents;
 }
 
 /** One request on a resource, whoever carries it: HTTP or the in-process client. */

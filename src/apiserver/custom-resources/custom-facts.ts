@@ -26,8 +26,13 @@ const verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "
  * paths or patterns cannot be read.
  */
 export async function customFacts(definition: CustomResourceDefinition, convert?: Convert): Promise<ResourceFacts[]> {
-  const versions = definition.spec.versions.filter(({ served }) => served);
-  return await Promise.all(versions.map((version) => factsOf(definition, version, convert)));
+  const factsIn = (served: boolean, unserved: readonly ResourceFacts[]) =>
+    Promise.all(
+      definition.spec.versions
+        .filter((version) => version.served === served)
+        .map((version) => factsOf(definition, version, convert, unserved)),
+    );
+  return await factsIn(true, await factsIn(false, []));
 }
 
 const schemaOf = ({ schema }: CustomResourceDefinitionVersion) =>
@@ -45,6 +50,7 @@ async function factsOf(
   { spec }: CustomResourceDefinition,
   version: CustomResourceDefinitionVersion,
   convert: Convert | undefined,
+  unserved: readonly ResourceFacts[],
 ): Promise<ResourceFacts> {
   const { names, group } = spec;
   const props = schemaOf(version);
@@ -97,6 +103,7 @@ async function factsOf(
         return pruned(schemaIn(version), object) || defaulted;
       },
       ...(convert ? { convert } : {}),
+      ...(unserved.length > 0 ? { unserved } : {}),
     },
     strategy: customStrategy(props, rules, hasStatus, version),
     selectableFields: selectableFieldsOf(version),

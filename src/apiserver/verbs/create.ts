@@ -34,7 +34,7 @@ export async function create(core: Core, call: Call, object: KubeObject): Promis
     throw badRequest("resourceVersion should not be set on objects to be created");
   }
   // Who sent it owns what was sent; what admission and the kind's own rules fill in afterwards belongs to nobody.
-  const tracked = call.applied ? object : track(core, call, undefined, object);
+  const tracked = call.applied ? object : await track(core, call, undefined, object);
   const attributes = admissionAttributes(call, "CREATE", tracked, undefined);
   await admit(core, call, attributes);
   try {

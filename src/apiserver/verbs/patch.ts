@@ -10,7 +10,7 @@ import { keyFor } from "../storage/codec.ts";
 import { create } from "./create.ts";
 import { decodeObject, defaultObject, type FieldValidation, type Findings, report } from "./decode.ts";
 import { guaranteedUpdate, type UpdateOutcome } from "./update.ts";
-import { resetFieldsOf } from "./write.ts";
+import { resetFieldsOf, versionsOf } from "./write.ts";
 
 export type PatchType = "json" | "merge" | "strategic" | "apply";
 
@@ -86,8 +86,8 @@ async function apply(core: Core, call: Call, request: PatchRequest): Promise<Upd
   sent.metadata = { ...sent.metadata, name: call.name };
   if (facts.namespaced && call.namespace) sent.metadata.namespace ??= call.namespace;
 
-  const merge = (live: KubeObject | undefined) => {
-    const merged = applyConfiguration({
+  const merge = async (live: KubeObject | undefined) => {
+    const merged = await applyConfiguration({
       schema: facts.schema,
       live,
       applied: sent,
@@ -97,6 +97,7 @@ async function apply(core: Core, call: Call, request: PatchRequest): Promise<Upd
       force: request.force,
       nowMs: core.clusterClock.now(),
       resetFields: resetFieldsOf(facts, call.subresource),
+      versions: versionsOf(core, call),
     });
     const next = decodeObject(facts, merged, { texts: [] });
     defaultObject(facts, next);
@@ -110,9 +111,10 @@ async function apply(core: Core, call: Call, request: PatchRequest): Promise<Upd
     const exists = cache.get(keyFor(facts, call.namespace, call.name)) !== undefined;
     if (!exists && (call.subresource || wantedUid)) throw notFound(groupResource(facts), call.name);
     try {
-      if (!exists) return { item: await create(core, { ...call, applied: true }, merge(undefined)), created: true };
-      const item = await guaranteedUpdate(core, call, (current) => {
-        const next = merge(current.object);
+      if (!exists)
+        return { item: await create(core, { ...call, applied: true }, await merge(undefined)), created: true };
+      const item = await guaranteedUpdate(core, call, async (current) => {
+        const next = await merge(current.object);
         next.metadata.resourceVersion = wantedRevision ?? current.object.metadata.resourceVersion!;
         return { next, tracked: true };
       });

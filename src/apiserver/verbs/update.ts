@@ -76,7 +76,7 @@ async function tryUpdate(
   const rule = subresource ? subresourceRule(facts, subresource) : undefined;
   rule?.(next, old, formatTime(core.clusterClock.now()));
   // Who sent it owns what was sent; what admission and the kind's own rules fill in afterwards belongs to nobody.
-  if (!proposal.tracked) next = track(core, call, old, next);
+  if (!proposal.tracked) next = await track(core, call, old, next);
   const scale = subresource === "scale" ? toScale({ facts, object: next }) : undefined;
   const attributes = scale
     ? admissionAttributes(call, "UPDATE", scale, toScale(current))

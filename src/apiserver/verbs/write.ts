@@ -2,12 +2,14 @@
 import { randomUUID } from "node:crypto";
 import type { ResourceFacts } from "../../api/resource.ts";
 import { trackUpdate } from "../../machinery/apply/update.ts";
+import type { Versions } from "../../machinery/apply/versions.ts";
 import { apiVersionOf, type KubeObject } from "../../machinery/object.ts";
 import { conflict, type FieldError, invalid, optimisticLockMessage, StatusError } from "../../machinery/status.ts";
 import type { Entry } from "../../store/store.ts";
 import { type Call, type Core, groupKind, groupResource } from "../core.ts";
 import { CachedObject } from "../storage/cached-object.ts";
 import { decodeEntry, encodeEntry } from "../storage/decode-entries.ts";
+import { otherVersions } from "./other-versions.ts";
 
 /** etcd's default limit for one request; objects beyond it are refused whatever the store could take. */
 const objectMaxBytes = 1.5 * 1024 * 1024;
@@ -49,7 +51,12 @@ export function lostRace(call: Call): StatusError {
 }
 
 /** Sets managedFields for a write that is no apply. */
-export function track(core: Core, call: Call, live: KubeObject | undefined, next: KubeObject): KubeObject {
+export function track(
+  core: Core,
+  call: Call,
+  live: KubeObject | undefined,
+  next: KubeObject,
+): KubeObject | Promise<KubeObject> {
   return trackUpdate({
     schema: call.facts.schema,
     live,
@@ -59,7 +66,13 @@ export function track(core: Core, call: Call, live: KubeObject | undefined, next
     subresource: call.subresource ?? "",
     nowMs: core.clusterClock.now(),
     resetFields: resetFieldsOf(call.facts, call.subresource),
+    versions: versionsOf(core, call),
   });
+}
+
+/** The versions in which other owners may have written the call's object. */
+export function versionsOf(core: Core, { facts, subresource }: Call): Versions {
+  return otherVersions(core, facts, (other) => resetFieldsOf(other, subresource));
 }
 
 const reset = new WeakMap<ResourceFacts, Map<string, readonly (readonly string[])[]>>();

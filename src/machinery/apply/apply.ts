@@ -19,7 +19,8 @@ import {
   TypedError,
   validateTyped,
 } from "./typed.ts";
-import { withManagers, withoutManagedFields } from "./update.ts";
+import { updatedManagers, withManagers, withoutManagedFields } from "./update.ts";
+import { compareInVersions, inVersion, ofKnownVersions, run, type Steps, type Versions } from "./versions.ts";
 
 export interface ApplyInput {
   readonly schema: Schema;
@@ -36,11 +37,15 @@ export interface ApplyInput {
   readonly nowMs: number;
   /** Fields that this endpoint does not take, such as [["status"]]. */
   readonly resetFields?: readonly (readonly string[])[];
+  /** The kind's other versions; absent: all owners are taken to use this one. */
+  readonly versions?: Versions;
 }
 
 const lastAppliedAnnotation = "kubectl.kubernetes.io/last-applied-configuration";
 /** The manager of `kubectl apply --server-side`; only it follows kubectl's client-side apply. */
 const kubectl = "kubectl";
+/** Owns what an object had before it was first applied, when nobody kept track of it. */
+const beforeFirstApply = "before-first-apply";
 /** What all annotations of an object may hold, in bytes. */
 const maxAnnotationsBytes = 256 * 1024;
 
@@ -50,26 +55,52 @@ interface Outcome {
   readonly conflicts: readonly Conflict[];
 }
 
-/** Fields that this applier applied before, not now, and that no other manager owns: they go. */
-function prune(schema: Schema, merged: unknown, managers: Managers, last: FieldSet): unknown {
-  const named = (set: FieldSet) => set.withNamedFields(schema);
-  const lastNamed = named(last);
-  const mergedSet = named(fieldSetOf(schema, merged));
+/**
+ * Takes out the fields that this applier applied before (`last`), not now, and that no other manager owns. What was
+ * applied is looked for in the version in which it was applied, and what managers own in theirs.
+ */
+function* prune(input: ApplyInput, whole: KubeObject, managers: Managers, last: Manager): Steps<unknown> {
+  const { apiVersion: own, versions } = input;
+  const find = (apiVersion: string) => (apiVersion === own ? undefined : versions?.find(apiVersion));
+  const versionOf = (apiVersion: string) => (find(apiVersion) ? apiVersion : own);
+  const schemaOf = (apiVersion: string) => find(apiVersion)?.schema ?? input.schema;
 
-  let owned = new FieldSet();
-  for (const { set } of managers.values()) owned = owned.union(set);
+  const lastVersion = versionOf(last.apiVersion);
+  const schema = schemaOf(lastVersion);
+  const merged = yield* inVersion(whole, own, lastVersion);
+  const mergedSet = fieldSetOf(schema, merged).withNamedFields(schema);
+  const lastSet = last.set.withNamedFields(schema);
 
-  // First without all that was applied before; then what anyone (this applier included) claims comes back …
-  let pruned = removeFields(schema, merged, lastNamed);
-  const prunedSet = named(fieldSetOf(schema, pruned));
-  pruned = removeFields(schema, merged, mergedSet.difference(prunedSet.union(named(owned))));
+  const ownedIn = new Map<string, FieldSet>([[lastVersion, new FieldSet()]]);
+  for (const { apiVersion, set } of managers.values()) {
+    const version = versionOf(apiVersion);
+    ownedIn.set(version, ownedIn.get(version)?.union(set) ?? set);
+  }
+
+  // First without all that was applied before; then what anyone (this applier included) claims comes back, beginning
+  // with the version at hand, since fields that a conversion needs may be among it …
+  let pruned = removeFields(schema, merged, lastSet) as KubeObject;
+  let at = lastVersion;
+  for (const [version, owned] of ownedIn) {
+    const there = schemaOf(version);
+    const all = yield* inVersion(merged, lastVersion, version);
+    pruned = yield* inVersion(pruned, at, version);
+    at = version;
+    const named = (set: FieldSet) => set.withNamedFields(there);
+    const kept = named(fieldSetOf(there, pruned)).union(named(owned));
+    const allSet = version === lastVersion ? mergedSet : named(fieldSetOf(there, all));
+    const gone = allSet.difference(kept);
+    pruned = removeFields(there, all, gone) as KubeObject;
+  }
   // … and then whatever went along without having been applied before.
-  const finalSet = named(fieldSetOf(schema, pruned));
-  return removeFields(schema, merged, mergedSet.difference(finalSet).intersection(lastNamed));
+  pruned = yield* inVersion(pruned, at, lastVersion);
+  const finalSet = fieldSetOf(schema, pruned).withNamedFields(schema);
+  const result = removeFields(schema, merged, mergedSet.difference(finalSet).intersection(lastSet));
+  return yield* inVersion(result as KubeObject, lastVersion, own);
 }
 
-function applyOnce(input: ApplyInput, applied: KubeObject, live: KubeObject, managers: Managers): Outcome {
-  const { schema, manager: name, apiVersion, subresource = "", resetFields } = input;
+function* applyOnce(input: ApplyInput, applied: KubeObject, live: KubeObject, managers: Managers): Steps<Outcome> {
+  const { schema, manager: name, apiVersion, subresource = "", resetFields, versions } = input;
   const excluded = resetSet(resetFields);
   const self: Omit<Manager, "set" | "time"> = { name: name || "unknown", operation: "Apply", apiVersion, subresource };
   const key = managerKey(self);
@@ -84,13 +115,15 @@ function applyOnce(input: ApplyInput, applied: KubeObject, live: KubeObject, man
     const whole = new Map(claimed);
     whole.set(key, { ...claimed.get(key)!, set: fieldSetOf(schema, applied) });
     // Merged again, since a struct or list that the applier wants empty goes when pruning empties it.
-    merged = mergeTyped(schema, prune(schema, merged, whole, former.set), applied);
+    merged = mergeTyped(schema, yield* prune(input, merged as KubeObject, whole, former), applied);
   }
   const comparison = excludeFields(compare(schema, live, merged), excluded);
+  const change = { before: input.live && live, after: merged as KubeObject };
+  const compared = yield* compareInVersions(comparison, change, claimed, key, apiVersion, versions);
   return {
     object: settle(merged) as KubeObject,
-    managers: takeFields(claimed, comparison, key),
-    conflicts: findConflicts(claimed, comparison, key),
+    managers: takeFields(claimed, compared, key),
+    conflicts: findConflicts(claimed, compared, key),
   };
 }
 
@@ -149,26 +182,49 @@ function readApplied({ schema, applied, live, apiVersion }: ApplyInput): KubeObj
 
 /**
  * The object after the apply, with its managedFields; neither in canonical form nor defaulted again. When nothing
- * changes, it equals `live`, times included. Throws StatusError: 409 with one cause for each conflict unless `force`,
- * 400 for a configuration that does not fit the schema.
+ * changes, it equals `live`, times included. Throws (or rejects with) StatusError: 409 with one cause for each conflict
+ * unless `force`, 400 for a configuration that does not fit the schema; and what converting to the version of another
+ * owner throws. A promise only when a conversion is one.
  */
-export function applyConfiguration(input: ApplyInput): KubeObject {
-  const { schema, manager, apiVersion, force, nowMs } = input;
+export function applyConfiguration(input: ApplyInput & { readonly versions?: never }): KubeObject;
+export function applyConfiguration(input: ApplyInput): KubeObject | Promise<KubeObject>;
+export function applyConfiguration(input: ApplyInput): KubeObject | Promise<KubeObject> {
+  const fail = (error: unknown): never => {
+    throw error instanceof TypedError ? badRequest(error.message) : error;
+  };
+  try {
+    const done = run(applySteps(input), input.versions);
+    return done instanceof Promise ? done.catch(fail) : done;
+  } catch (error) {
+    return fail(error);
+  }
+}
+
+function* applySteps(input: ApplyInput): Steps<KubeObject> {
+  const { schema, manager, apiVersion, force, nowMs, versions } = input;
   const applied = readApplied(input);
   const live = input.live ? withoutManagedFields(input.live) : ({ metadata: {} } as KubeObject);
+  const stored = storedManagers(input.live);
+  let managers = ofKnownVersions(stored, apiVersion, versions);
+  if (stored.size === 0 && input.live) {
+    const all = { ...input, live: undefined, next: live, manager: beforeFirstApply };
+    managers = yield* updatedManagers(all, stored);
+  }
+  const outcome = yield* applyOnce(input, applied, live, managers);
+  if (!force && outcome.conflicts.length > 0) {
+    const allowed = manager === kubectl ? lastAppliedFields(schema, live, apiVersion) : new FieldSet();
+    const conflicts = outcome.conflicts.filter(({ path }) => !allowed.has(path));
+    if (conflicts.length > 0) throw conflictError(conflicts);
+  }
+  const object = manager === kubectl ? syncLastApplied(outcome.object, applied) : outcome.object;
+  return withManagers(object, stampSelf(input, outcome.managers, stored, live, object, nowMs));
+}
+
+function storedManagers(live: KubeObject | undefined): Managers {
   try {
-    const managers = decodeManagers(input.live?.metadata.managedFields);
-    const outcome = applyOnce(input, applied, live, managers);
-    if (!force && outcome.conflicts.length > 0) {
-      const allowed = manager === kubectl ? lastAppliedFields(schema, live, apiVersion) : new FieldSet();
-      const conflicts = outcome.conflicts.filter(({ path }) => !allowed.has(path));
-      if (conflicts.length > 0) throw conflictError(conflicts);
-    }
-    const object = manager === kubectl ? syncLastApplied(outcome.object, applied) : outcome.object;
-    return withManagers(object, stampSelf(input, outcome.managers, managers, live, object, nowMs));
+    return decodeManagers(live?.metadata.managedFields);
   } catch (error) {
-    if (error instanceof TypedError) throw badRequest(error.message);
-    throw error;
+    throw new Error(`failed to decode managed fields: ${(error as Error).message}`);
   }
 }
 

@@ -159,7 +159,11 @@ export class FieldSet {
     for (const element of Object.keys(fields)) {
       const below = fields[element];
       if (element === ".") continue;
-      if (!/^[fkvi]:/.test(element)) throw new Error(`fieldsV1 has the unknown key ${JSON.stringify(element)}`);
+      if (element.length < 2 || element[1] !== ":") {
+        throw new Error(`fieldsV1 has the malformed key ${JSON.stringify(element)}`);
+      }
+      // What a later version may know is not ours to keep.
+      if (!"fkvi".includes(element[0]!)) continue;
       if (!isRecord(below)) throw new Error(`fieldsV1 must have an object at ${JSON.stringify(element)}`);
       const child = FieldSet.fromFields(below);
       if (!child.empty) children.set(element, child);

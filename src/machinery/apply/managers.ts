@@ -24,24 +24,24 @@ export function managerKey(manager: Pick<Manager, "name" | "operation" | "apiVer
 /** Reads managedFields. Throws Error when an entry is malformed. */
 export function decodeManagers(entries: readonly ManagedFieldsEntry[] | undefined | null): Managers {
   const managers: Managers = new Map();
-  for (const entry of entries ?? []) {
-    if (entry.fieldsType !== "FieldsV1") {
-      throw new Error(`managedFields must have fieldsType "FieldsV1", got ${JSON.stringify(entry.fieldsType ?? "")}`);
-    }
+  for (const [index, entry] of (entries ?? []).entries()) {
     if (entry.operation !== "Apply" && entry.operation !== "Update") {
-      throw new Error(`managedFields must have the operation Apply or Update, got ${JSON.stringify(entry.operation)}`);
+      throw new Error("operation must be `Apply` or `Update`");
+    }
+    if (!entry.apiVersion) throw new Error("apiVersion must not be empty");
+    if (!entry.fieldsType) throw new Error(`missing fieldsType in managed fields entry ${index}`);
+    if (entry.fieldsType !== "FieldsV1") {
+      throw new Error(`invalid fieldsType ${JSON.stringify(entry.fieldsType)} in managed fields entry ${index}`);
     }
     const manager: Manager = {
       name: entry.manager ?? "",
       operation: entry.operation,
-      apiVersion: entry.apiVersion ?? "",
+      apiVersion: entry.apiVersion,
       subresource: entry.subresource ?? "",
       time: entry.time,
       set: FieldSet.fromFields(entry.fieldsV1 ?? {}),
     };
-    const key = managerKey(manager);
-    const same = managers.get(key);
-    managers.set(key, same ? { ...manager, set: same.set.union(manager.set) } : manager);
+    managers.set(managerKey(manager), manager);
   }
   return managers;
 }
@@ -103,16 +103,27 @@ export function foldOldUpdaters(managers: Managers): Managers {
   const folded: Managers = new Map(managers);
   updaters.sort(([a, x], [b, y]) => byCode(x.time ?? "", y.time ?? "") || byCode(a, b));
   let excess = updaters.length - maxUpdaters;
+  /** The oldest of each version. It keeps its name until another one joins it. */
+  const oldest = new Map<string, string>();
   for (const [key, manager] of updaters) {
     if (excess <= 0) break;
-    if (manager.name === foldedName) continue;
+    const first = oldest.get(manager.apiVersion);
+    if (first === undefined) {
+      oldest.set(manager.apiVersion, key);
+      continue;
+    }
     const bucket: Manager = { ...manager, name: foldedName, subresource: "" };
     const bucketKey = managerKey(bucket);
-    const present = folded.get(bucketKey);
+    // What was folded before is where the others go, however old it is.
+    if (key === bucketKey) continue;
+    let before = folded.get(bucketKey);
+    if (!before) {
+      before = folded.get(first)!;
+      folded.delete(first);
+    }
     folded.delete(key);
-    folded.set(bucketKey, present ? { ...bucket, set: present.set.union(manager.set) } : bucket);
-    // The first one of a version only takes another's place.
-    if (present) excess--;
+    folded.set(bucketKey, { ...bucket, set: before.set.union(manager.set) });
+    excess--;
   }
   return folded;
 }

@@ -25,29 +25,51 @@ export function excludeFields(comparison: Comparison, excluded: FieldSet): Compa
   };
 }
 
-/** The fields of others that a change would take, in a stable order. */
-export function findConflicts(managers: Managers, comparison: Comparison, self: string | undefined): Conflict[] {
-  const changed = comparison.modified.union(comparison.added);
+/** What a change sets, by version: most managers use the same one. */
+function changedIn(compared: (apiVersion: string) => Comparison): (apiVersion: string) => FieldSet {
+  let last: Comparison | undefined;
+  let changed = new FieldSet();
+  return (apiVersion) => {
+    const comparison = compared(apiVersion);
+    if (comparison !== last) changed = comparison.modified.union(comparison.added);
+    last = comparison;
+    return changed;
+  };
+}
+
+/** The fields of others that a change would take, in a stable order. `compared`: the change as a version has it. */
+export function findConflicts(
+  managers: Managers,
+  compared: (apiVersion: string) => Comparison,
+  self: string | undefined,
+): Conflict[] {
+  const changed = changedIn(compared);
   const conflicts: Conflict[] = [];
   const byName = [...managers].sort(([a, x], [b, y]) =>
     x.name === y.name ? (a < b ? -1 : 1) : x.name < y.name ? -1 : 1,
   );
   for (const [key, manager] of byName) {
     if (key === self) continue;
-    for (const path of manager.set.intersection(changed).paths()) conflicts.push({ manager, path });
+    for (const path of manager.set.intersection(changed(manager.apiVersion)).paths()) conflicts.push({ manager, path });
   }
   return conflicts;
 }
 
 /** Takes changed and removed fields from everyone but `self`; managers that own nothing any more go. */
-export function takeFields(managers: Managers, comparison: Comparison, self: string | undefined): Managers {
-  const changed = comparison.modified.union(comparison.added);
+export function takeFields(
+  managers: Managers,
+  compared: (apiVersion: string) => Comparison,
+  self: string | undefined,
+): Managers {
+  const changed = changedIn(compared);
   const result: Managers = new Map();
   for (const [key, manager] of managers) {
     const set =
       key === self
         ? manager.set
-        : manager.set.difference(manager.set.intersection(changed)).difference(comparison.removed);
+        : manager.set
+            .difference(manager.set.intersection(changed(manager.apiVersion)))
+            .difference(compared(manager.apiVersion).removed);
     if (!set.empty) result.set(key, set === manager.set ? manager : { ...manager, set });
   }
   return result;

@@ -2,6 +2,7 @@
 import { canonicalize } from "../canonical.ts";
 import type { KubeObject, ManagedFieldsEntry } from "../object.ts";
 import type { Schema } from "../schema.ts";
+import { StatusError } from "../status.ts";
 import {
   decodeManagers,
   encodeManagers,
@@ -13,7 +14,8 @@ import {
   withoutStripped,
 } from "./managers.ts";
 import { excludeFields, resetSet, takeFields } from "./ownership.ts";
-import { compare, TypedError } from "./typed.ts";
+import { type Comparison, compare, TypedError } from "./typed.ts";
+import { compareInVersions, ofKnownVersions, run, type Steps, type Versions } from "./versions.ts";
 
 export interface UpdateInput {
   readonly schema: Schema;
@@ -29,6 +31,8 @@ export interface UpdateInput {
   readonly nowMs: number;
   /** Fields that this endpoint does not take, such as [["status"]]. */
   readonly resetFields?: readonly (readonly string[])[];
+  /** The kind's other versions; absent: all owners are taken to use this one. */
+  readonly versions?: Versions;
 }
 
 /** A list that is there but empty, or has one empty entry, asks to forget all owners. */
@@ -70,20 +74,48 @@ export function withManagers<T extends KubeObject>(object: T, managers: Managers
 
 /**
  * `next` with the managedFields that this write leaves; `next` itself stays as it is. Managers that lose nothing keep
- * their entry and time. A list that cannot be tracked (an element without its key) leaves the stored managedFields.
+ * their entry and time; those of other versions lose what the change touches as their version has it, and those of
+ * versions that are gone go. An object that nobody owns any more is not tracked until it is applied. A list that cannot
+ * be tracked (an element without its key) leaves the stored managedFields; an object that cannot be converted to an
+ * owner's version loses them. A promise only when a conversion is one.
  */
-export function trackUpdate<T extends KubeObject>(input: UpdateInput & { readonly next: T }): T {
-  const { schema, live, next, manager: name, apiVersion, subresource = "", nowMs, resetFields } = input;
+export function trackUpdate<T extends KubeObject>(
+  input: UpdateInput & { readonly next: T; readonly versions?: never },
+): T;
+export function trackUpdate<T extends KubeObject>(input: UpdateInput & { readonly next: T }): T | Promise<T>;
+export function trackUpdate<T extends KubeObject>(input: UpdateInput & { readonly next: T }): T | Promise<T> {
+  const { live, next } = input;
   const managers = startingManagers(input);
-  const before = live ? withoutManagedFields(live) : canonicalize(schema, {});
-  let comparison: ReturnType<typeof compare>;
+  if (managers.size === 0 && live?.metadata.uid) return withoutManagedFields(next);
+  const lose = (error: unknown): T => {
+    if (error instanceof TypedError) return withManagers(next, decodeOrNone(live?.metadata.managedFields));
+    // Converting fails with a Status; anything else is a mistake of ours.
+    if (!(error instanceof StatusError)) throw error;
+    return withoutManagedFields(next);
+  };
   try {
-    comparison = excludeFields(compare(schema, before, withoutManagedFields(next)), resetSet(resetFields));
+    const done = run(updatedManagers(input, managers), input.versions);
+    const put = (after: Managers) => withManagers(next, foldOldUpdaters(after));
+    return done instanceof Promise ? done.then(put).catch(lose) : put(done);
   } catch (error) {
-    if (!(error instanceof TypedError)) throw error;
-    return withManagers(next, decodeOrNone(live?.metadata.managedFields));
+    return lose(error);
   }
-  const after = takeFields(managers, comparison, undefined);
+}
+
+/** The owners after the change, not yet folded. Throws {@link TypedError}, and what converting throws. */
+export function* updatedManagers(
+  { schema, live, next, manager: name, apiVersion, subresource = "", nowMs, resetFields, versions }: UpdateInput,
+  managers: Managers,
+): Steps<Managers> {
+  const known = ofKnownVersions(managers, apiVersion, versions);
+  const before = live && withoutManagedFields(live);
+  const after = withoutManagedFields(next);
+  const comparison: Comparison = excludeFields(
+    compare(schema, before ?? canonicalize(schema, {}), after),
+    resetSet(resetFields),
+  );
+  const compared = yield* compareInVersions(comparison, { before, after }, known, undefined, apiVersion, versions);
+  const result = takeFields(known, compared, undefined);
   const taken = withoutStripped(comparison.modified.union(comparison.added).difference(comparison.removed));
   if (!taken.empty) {
     const entry: Manager = {
@@ -95,8 +127,8 @@ export function trackUpdate<T extends KubeObject>(input: UpdateInput & { readonl
       set: taken,
     };
     const key = managerKey(entry);
-    const former = after.get(key);
-    after.set(key, former ? { ...entry, set: former.set.union(taken) } : entry);
+    const former = result.get(key);
+    result.set(key, former ? { ...entry, set: former.set.union(taken) } : entry);
   }
-  return withManagers(next, foldOldUpdaters(after));
+  return result;
 }

@@ -242,6 +242,40 @@ test("clients may reset managedFields, and cannot lose them by leaving them out"
   assert.deepEqual(owners(update(object, { ...object, metadata: { ...metadata, managedFields: [{}] } })), {});
 });
 
+test("after a reset, updates are not tracked; the first apply says who has the fields until then", () => {
+  const created = apply(undefined, config({ replicas: 1, hostname: "h" }, { uid: "u" }));
+  const metadata = { ...created.metadata, managedFields: [{}] };
+  const reset = update(created, { ...created, metadata });
+  assert.equal(reset.metadata.managedFields, undefined);
+  const changed = update(reset, { ...reset, spec: { ...reset.spec, replicas: 2 } });
+  assert.equal(changed.metadata.managedFields, undefined);
+  const error = conflictOf(() => apply(changed, config({ replicas: 3 })));
+  assert.equal(
+    error.message,
+    'Apply failed with 1 conflict: conflict with "before-first-apply" using v1: .spec.replicas',
+  );
+  assert.deepEqual(owners(apply(changed, config({ replicas: 2 }))), {
+    "Apply one": { "f:spec": { "f:replicas": {} } },
+    "Update before-first-apply": { "f:spec": { "f:hostname": {}, "f:replicas": {} } },
+  });
+});
+
+test("managedFields that cannot be read are forgotten by an update, and refuse an apply", () => {
+  const entry = { manager: "m", operation: "Update", apiVersion: "v1", fieldsType: "FieldsV1" } as const;
+  const managedFields = [{ ...entry, fieldsV1: { nonsense: {} } }];
+  const broken = config({ replicas: 1 }, { uid: "u", managedFields });
+  assert.throws(
+    () => apply(broken as unknown as KubeObject, config({ replicas: 2 })),
+    /failed to decode managed fields/,
+  );
+  const next = update(broken as unknown as KubeObject, { ...broken, spec: { replicas: 2 } });
+  assert.equal(next.metadata.managedFields, undefined);
+  // Sent by a client, they leave those that are stored.
+  const whole = update(undefined, config({ replicas: 1 }));
+  const sent = { ...whole, metadata: { ...whole.metadata, managedFields } };
+  assert.deepEqual(owners(update(whole, sent)), owners(whole));
+});
+
 test("subresources are owners of their own", () => {
   const object = update(undefined, config({ replicas: 1 }), "x");
   const scaled = update(object, { ...object, spec: { replicas: 2 } }, "x", "scale");
@@ -270,6 +304,28 @@ test("more than ten updaters are folded, oldest first", () => {
   assert.equal(names?.includes("m14"), true);
 });
 
+test("of versions with a single old updater none is folded: it keeps its name", () => {
+  const entry = (manager: string, second: number, apiVersion: string) => ({
+    manager,
+    operation: "Update",
+    apiVersion,
+    time: `2026-01-01T00:00:${String(second).padStart(2, "0")}Z`,
+    fieldsType: "FieldsV1",
+    fieldsV1: { "f:metadata": { "f:labels": { [`f:${manager}`]: {} } } },
+  });
+  const old = Array.from({ length: 10 }, (_, i) => entry(`m${i}`, i, i === 0 ? "v1beta1" : "v1"));
+  const labels = Object.fromEntries(old.map(({ manager }) => [manager, "x"]));
+  const live = config({}, { labels, managedFields: old }) as unknown as KubeObject;
+  const next = update(live, { ...live, metadata: { ...live.metadata, labels: { ...labels, more: "x" } } });
+  const entries = next.metadata.managedFields!;
+  assert.deepEqual(
+    entries.map(({ manager, apiVersion }) => `${manager} ${apiVersion}`),
+    ["m0 v1beta1", "ancient-changes v1", ...[3, 4, 5, 6, 7, 8, 9].map((i) => `m${i} v1`), "controller v1"],
+  );
+  assert.equal(entries[1]?.time, "2026-01-01T00:00:02Z");
+  assert.deepEqual(entries[1]?.fieldsV1, { "f:metadata": { "f:labels": { "f:m1": {}, "f:m2": {} } } });
+});
+
 test("after any series of forced applies the object is the union of what is applied", () => {
   const spec = fc.record(
     {
@@ -292,6 +348,8 @@ test("after any series of forced applies the object is the union of what is appl
         for (const key of ["hostname", "replicas"]) {
           if (applied[key as "hostname"] !== undefined) assert.equal(object.spec?.[key], applied[key as "hostname"]);
         }
+        // What nobody owns any more is for the next apply as if it had never been applied.
+        if (!object.metadata.managedFields) continue;
         assert.deepEqual(apply(object, config(applied), { manager, force: true, nowMs: startMs + 1 }), object);
       }
       const wanted = new Set(
