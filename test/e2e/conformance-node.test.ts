@@ -1,24 +1,27 @@
 /** What the conformance tests ask of a node: how it runs containers, and what it tells of them. */
 import assert from "node:assert/strict";
 import { describe } from "node:test";
-import { type Container, configMaps, type EnvVar, type Pod, pods, secrets } from "../../src/api/generated/core-v1.ts";
+import { type Container, type Pod, pods } from "../../src/api/generated/core-v1.ts";
 import { conformance, entryImage, type Nodes, shell, testImage, useNodes } from "../conformance/on-nodes.ts";
 import { soon } from "../conformance/waiting.ts";
 
 useNodes();
 
-const api = "[sig-node] Downward API should provide";
-const expansion = "[sig-node] Variable Expansion should";
 const command = "[sig-node] Containers should";
+const runtime = "[sig-node] Container Runtime blackbox test";
+const ends = "[sig-node] Container Runtime blackbox test on terminated container should report termination message";
+const security = "[sig-node] Security Context";
+const initial = "[sig-node] InitContainer [NodeConformance] should";
+const kubelet = "[sig-node] Kubelet when scheduling";
+const hook = "[sig-node] Container Lifecycle Hook when create a pod with lifecycle hook should execute";
+const ephemeral = "[sig-node] Ephemeral Containers [NodeConformance]";
+const plain = "[NodeConformance] [Conformance]";
 
 const sleep = { command: ["sleep", "10000"] };
+const succeeds = { name: "second", image: testImage, command: ["true"] };
 
 /** What a pod of this container prints before it succeeds. */
-async function outputOf(
-  nodes: Nodes,
-  container: Partial<Container>,
-  spec: Parameters<Nodes["create"]>[2] = {},
-): Promise<string> {
+async function outputOf(nodes: Nodes, container: Partial<Container>, spec?: Partial<NonNullable<Pod["spec"]>>) {
   await nodes.create("p", container, spec);
   const { status } = await nodes.ended("p");
   const output = await nodes.logs("p");
@@ -26,229 +29,345 @@ async function outputOf(
   return output;
 }
 
-function assertLines(output: string, expected: readonly string[]): void {
-  const lines = output.split("\n");
-  for (const line of expected) assert.ok(lines.includes(line), `${line} is not among:\n${output}`);
-}
+const condition = (pod: Pod, wanted: string) => pod.status?.conditions?.find(({ type }) => type === wanted);
+const restarts = (pod: Pod) => pod.status?.containerStatuses?.[0]?.restartCount ?? 0;
+const isReady = (pod: Pod) => condition(pod, "Ready")?.status === "True";
+const isRunning = (pod: Pod) => pod.status?.phase === "Running";
 
 describe("the node", { concurrency: 8 }, () => {
-  const entries = ["data-1=value-1", "data-2=value-2", "data-3=value-3"];
-  const data = { "data-1": "value-1", "data-2": "value-2", "data-3": "value-3" };
-
-  /** Creates a ConfigMap or a Secret of the entries above and gives the two ways to refer to it. */
-  async function settings({ client, namespace }: Nodes, kind: "configMap" | "secret") {
-    const metadata = { name: "settings", namespace };
-    if (kind === "configMap") await client.create(configMaps, { metadata, data });
-    else {
-      const encoded = Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString("base64")]);
-      await client.create(secrets, { metadata, data: Object.fromEntries(encoded) });
-    }
-    const name = "settings";
-    return {
-      key: (key: string) => (kind === "secret" ? { secretKeyRef: { name, key } } : { configMapKeyRef: { name, key } }),
-      all: (prefix?: string) => ({
-        ...(prefix === undefined ? {} : { prefix }),
-        ...(kind === "secret" ? { secretRef: { name } } : { configMapRef: { name } }),
-      }),
-    };
-  }
-
-  const one = (kind: "configMap" | "secret") => async (nodes: Nodes) => {
-    const { key } = await settings(nodes, kind);
-    const env = [{ name: "ONE", valueFrom: key("data-1") }];
-    assertLines(await outputOf(nodes, { ...shell("env"), env }), ["ONE=value-1"]);
-  };
-  const prefixed = (kind: "configMap" | "secret", prefixes: readonly string[]) => async (nodes: Nodes) => {
-    const { all } = await settings(nodes, kind);
-    const output = await outputOf(nodes, { ...shell("env"), envFrom: [all(), ...prefixes.map(all)] });
-    assertLines(
-      output,
-      ["", ...prefixes].flatMap((prefix) => entries.map((entry) => prefix + entry)),
-    );
-  };
-  const prefixes = ["1-", "$_-", "ABC_", "#@!"];
-  conformance(
-    "[sig-node] ConfigMap should be consumable via environment variable [NodeConformance] [Conformance]",
-    one("configMap"),
-  );
-  conformance(
-    "[sig-node] ConfigMap should be consumable via the environment [NodeConformance] [Conformance]",
-    prefixed("configMap", ["p-"]),
-  );
-  conformance(
-    "[sig-node] ConfigMap should be consumable as environment variable names with various prefixes [Conformance]",
-    prefixed("configMap", prefixes),
-  );
-  conformance(
-    "[sig-node] Secrets should be consumable from pods in env vars [NodeConformance] [Conformance]",
-    one("secret"),
-  );
-  conformance(
-    "[sig-node] Secrets should be consumable via the environment [NodeConformance] [Conformance]",
-    prefixed("secret", ["p-"]),
-  );
-  conformance(
-    "[sig-node] Secrets should be consumable as environment variable names variable names with various prefixes [Conformance]",
-    prefixed("secret", prefixes),
-  );
-
-  /** A case about environment variables: values, or fields and resources that stand for them, and the lines of `env`. */
-  const environment =
-    (env: readonly EnvVar[], expected: (pod: Pod) => readonly (string | RegExp)[], more: Partial<Container> = {}) =>
-    async (nodes: Nodes) => {
-      const output = await outputOf(nodes, { ...shell("env"), env: [...env], ...more });
-      const lines = output.split("\n");
-      for (const line of expected(await nodes.client.get(pods, "p", nodes)))
-        assert.ok(
-          lines.some((found) => (typeof line === "string" ? found === line : line.test(found))),
-          `${line}: ${output}`,
-        );
-    };
-  const field = (name: string, fieldPath: string) => ({
-    name,
-    valueFrom: { fieldRef: { apiVersion: "v1", fieldPath } },
-  });
-  const resource = (name: string, of: string) => ({ name, valueFrom: { resourceFieldRef: { resource: of } } });
-  conformance(
-    `${api} pod name, namespace and IP address as env vars [NodeConformance] [Conformance]`,
-    environment(
-      [field("NAME", "metadata.name"), field("NAMESPACE", "metadata.namespace"), field("IP", "status.podIP")],
-      ({ metadata, status }) => ["NAME=p", `NAMESPACE=${metadata.namespace}`, `IP=${status!.podIP}`],
-    ),
-  );
-  conformance(
-    `${api} host IP as an env var [NodeConformance] [Conformance]`,
-    environment([field("IP", "status.hostIP")], ({ status }) => [/^IP=\d+\.\d+\.\d+\.\d+$/, `IP=${status!.hostIP}`]),
-  );
-  conformance(
-    `${api} hostIPs as an env var [NodeConformance] [Conformance]`,
-    environment([field("IP", "status.hostIP"), field("IPS", "status.hostIPs")], ({ status }) => [
-      /^IP=\d+\.\d+\.\d+\.\d+$/,
-      `IPS=${status!.hostIPs!.map(({ ip }) => ip).join(",")}`,
-    ]),
-  );
-  conformance(
-    `${api} pod UID as env vars [NodeConformance] [Conformance]`,
-    environment([field("ID", "metadata.uid")], ({ metadata }) => [`ID=${metadata.uid}`]),
-  );
-  conformance(
-    `${api} container's limits.cpu/memory and requests.cpu/memory as env vars [NodeConformance] [Conformance]`,
-    environment(
-      [
-        resource("CPU_LIMIT", "limits.cpu"),
-        resource("MEMORY_LIMIT", "limits.memory"),
-        resource("CPU_REQUEST", "requests.cpu"),
-        resource("MEMORY_REQUEST", "requests.memory"),
-      ],
-      // A part of a processor is rounded up to a whole one.
-      () => ["CPU_LIMIT=2", "MEMORY_LIMIT=67108864", "CPU_REQUEST=1", "MEMORY_REQUEST=33554432"],
-      { resources: { requests: { cpu: "250m", memory: "32Mi" }, limits: { cpu: "1250m", memory: "64Mi" } } },
-    ),
-  );
-  conformance(
-    `${api} default limits.cpu/memory from node allocatable [NodeConformance] [Conformance]`,
-    environment([resource("CPU_LIMIT", "limits.cpu"), resource("MEMORY_LIMIT", "limits.memory")], () => [
-      /^CPU_LIMIT=[1-9]\d*$/,
-      /^MEMORY_LIMIT=[1-9]\d*$/,
-    ]),
-  );
-
-  conformance(
-    `${expansion} allow composing env vars into new env vars [NodeConformance] [Conformance]`,
-    environment(
-      [
-        { name: "FOO", value: "foo-value" },
-        { name: "BAR", value: "bar-value" },
-        { name: "BOTH", value: "$(FOO);;$(BAR)" },
-      ],
-      () => ["FOO=foo-value", "BAR=bar-value", "BOTH=foo-value;;bar-value"],
-    ),
-  );
-  const words = [{ name: "WORD", value: "right" }];
-  conformance(
-    `${expansion} allow substituting values in a container's command [NodeConformance] [Conformance]`,
-    environment(words, () => ["right"], { command: ["sh", "-c", 'WORD=wrong echo "$(WORD)"'] }),
-  );
-  conformance(
-    `${expansion} allow substituting values in a container's args [NodeConformance] [Conformance]`,
-    environment(words, () => ["right"], { command: ["sh", "-c"], args: ['WORD=wrong echo "$(WORD)"'] }),
-  );
-
-  const volumes = [{ name: "v", emptyDir: {} }];
-  conformance(`${expansion} allow substituting values in a volume subpath [Conformance]`, async (nodes) => {
-    const env = [{ name: "NAME", value: "below" }];
-    const volumeMounts = [
-      { name: "v", mountPath: "/part", subPathExpr: "$(NAME)" },
-      { name: "v", mountPath: "/whole" },
+  conformance(`${command} use the image defaults if command and args are blank ${plain}`, async (nodes) => {
+    const containers = [
+      { name: "command", image: testImage },
+      { name: "entry", image: entryImage },
     ];
-    const script = "test -d /whole/below; echo $?";
-    assert.equal(await outputOf(nodes, { ...shell(script), env, volumeMounts }, { volumes }), "0\n");
-  });
-  const refuses = (value: string) => async (nodes: Nodes) => {
-    const env = [{ name: "NAME", value }];
-    const volumeMounts = [{ name: "v", mountPath: "/part", subPathExpr: "$(NAME)" }];
-    await nodes.create("p", { env, volumeMounts }, { volumes });
-    await nodes.becomes("p", ({ status }) => {
-      const state = status?.containerStatuses?.[0]?.state;
-      assert.ok(!state?.running && !state?.terminated, "it must not start");
-      return state?.waiting?.reason === "CreateContainerConfigError";
+    await nodes.create("p", {}, { containers });
+    await nodes.becomes("p", isRunning);
+    await soon(async () => {
+      assert.match(await nodes.logs("p", "command"), /^serving p on port 80$/m);
+      assert.equal(await nodes.logs("p", "entry"), "entry default\n");
     });
-  };
-  conformance(
-    `${expansion} fail substituting values in a volume subpath with absolute path [Conformance]`,
-    refuses("/tmp"),
-  );
-  conformance(`${expansion} fail substituting values in a volume subpath with backticks [Conformance]`, refuses(".."));
-  const annotated = {
-    ...sleep,
-    env: [{ name: "NAME", value: "foo" }, field("ANNOTATION", "metadata.annotations['below']")],
-    volumeMounts: [
-      { name: "v", mountPath: "/part", subPathExpr: "$(ANNOTATION)/$(NAME)" },
-      { name: "v", mountPath: "/whole" },
-    ],
-  };
-  const annotate = ({ client, namespace }: Nodes, below: string) =>
-    client.patch(pods, "p", { type: "merge", body: { metadata: { annotations: { below } } } }, { namespace });
-  conformance(`${expansion} succeed in writing subpaths in container [Conformance]`, async (nodes) => {
-    await nodes.create("p", annotated, { volumes }, { annotations: { below: "path" } });
-    await nodes.ready("p");
-    await nodes.exec("p", ["touch", "/whole/path/foo/test.log"]);
-    await nodes.exec("p", ["test", "-f", "/part/test.log"]);
-    await annotate(nodes, "other");
-    await nodes.becomes(
-      "p",
-      ({ metadata, status }) => !!metadata.annotations?.["below"] && status?.phase === "Running",
-    );
-    await nodes.remove("p");
   });
-
-  conformance(
-    `${command} use the image defaults if command and args are blank [NodeConformance] [Conformance]`,
-    async (nodes) => {
-      const containers = [
-        { name: "command", image: testImage },
-        { name: "entry", image: entryImage },
-      ];
-      await nodes.create("p", {}, { containers });
-      await nodes.becomes("p", ({ status }) => status?.phase === "Running");
-      await soon(async () => {
-        assert.match(await nodes.logs("p", "command"), /^serving p on port 80$/m);
-        assert.equal(await nodes.logs("p", "entry"), "entry default\n");
-      });
-    },
-  );
   const override = (container: Partial<Container>, expected: string) => async (nodes: Nodes) =>
     assert.equal(await outputOf(nodes, { ...container, image: entryImage }), expected);
   conformance(
-    `${command} be able to override the image's default arguments (container cmd) [NodeConformance] [Conformance]`,
+    `${command} be able to override the image's default arguments (container cmd) ${plain}`,
     override({ args: ["override", "arguments"] }, "entry override arguments\n"),
   );
   conformance(
-    `${command} be able to override the image's default command (container entrypoint) [NodeConformance] [Conformance]`,
+    `${command} be able to override the image's default command (container entrypoint) ${plain}`,
     override({ command: ["/bin/echo", "command"] }, "command\n"),
   );
   conformance(
-    `${command} be able to override the image's default command and arguments [NodeConformance] [Conformance]`,
+    `${command} be able to override the image's default command and arguments ${plain}`,
     override({ command: ["/bin/echo", "command"], args: ["override", "arguments"] }, "command override arguments\n"),
   );
+
+  const message =
+    (phase: "Succeeded" | "Failed", expected: string | undefined, container: Partial<Container>) =>
+    async (nodes: Nodes) => {
+      await nodes.create("p", container);
+      const { status } = await nodes.ended("p");
+      assert.equal(status!.phase, phase);
+      const { terminated } = status!.containerStatuses![0]!.state!;
+      assert.ok(terminated, "its state is not that it ended");
+      assert.equal(terminated.message, expected);
+      await nodes.remove("p");
+    };
+  const fallback = {
+    terminationMessagePath: "/dev/termination-log",
+    terminationMessagePolicy: "FallbackToLogsOnError",
+  };
+  conformance(
+    `${ends} if TerminationMessagePath is set as non-root user and at a non-default path ${plain}`,
+    message("Succeeded", "DONE", {
+      ...shell("echo -n DONE > /dev/termination-custom-log"),
+      terminationMessagePath: "/dev/termination-custom-log",
+      securityContext: { runAsUser: 10_000 },
+    }),
+  );
+  conformance(
+    `${ends} from log output if TerminationMessagePolicy FallbackToLogsOnError is set ${plain}`,
+    message("Failed", "DONE", { ...shell("echo -n DONE; false"), ...fallback }),
+  );
+  conformance(
+    `${ends} as empty when pod succeeds and TerminationMessagePolicy FallbackToLogsOnError is set ${plain}`,
+    message("Succeeded", undefined, { ...shell("echo -n DONE; true"), ...fallback }),
+  );
+  conformance(
+    `${ends} from file when pod succeeds and TerminationMessagePolicy FallbackToLogsOnError is set ${plain}`,
+    message("Succeeded", "OK", { ...shell("echo -n OK > /dev/termination-log; echo DONE; true"), ...fallback }),
+  );
+
+  conformance(
+    `${runtime} when starting a container that exits should run with the expected status ${plain}`,
+    async (nodes) => {
+      // Fails at first, then succeeds, then stays.
+      const script = "echo run >> /v/runs; case $(wc -l < /v/runs) in 1) exit 1;; 2) exit 0;; esac; sleep 10000";
+      const container = { ...shell(script), volumeMounts: [{ name: "v", mountPath: "/v" }] };
+      const volumes = [{ name: "v", emptyDir: { medium: "Memory" } }];
+      await Promise.all(
+        (
+          [
+            ["Always", "Running", 2, true],
+            ["OnFailure", "Succeeded", 1, false],
+            ["Never", "Failed", 0, false],
+          ] as const
+        ).map(async ([restartPolicy, phase, count, ready]) => {
+          const name = restartPolicy.toLowerCase();
+          await nodes.create(name, container, { volumes, restartPolicy });
+          const pod = await nodes.becomes(
+            name,
+            (now) => restarts(now) === count && now.status?.phase === phase && isReady(now) === ready,
+          );
+          const state = ready ? "running" : "terminated";
+          assert.deepEqual(Object.keys(pod.status!.containerStatuses![0]!.state!), [state]);
+          await nodes.remove(name);
+        }),
+      );
+    },
+  );
+
+  conformance(
+    `${security} When creating a container with runAsUser should run the container with uid 65534 [LinuxOnly] ${plain}`,
+    async (nodes) => {
+      assert.equal(await outputOf(nodes, { ...shell("id -u"), securityContext: { runAsUser: 65_534 } }), "65534\n");
+    },
+  );
+  conformance(
+    `${security} When creating a pod with readOnlyRootFilesystem should run the container with writable rootfs when readOnlyRootFilesystem=false ${plain}`,
+    async (nodes) => {
+      await outputOf(nodes, { ...shell("touch file"), securityContext: { readOnlyRootFilesystem: false } });
+    },
+  );
+  conformance(
+    `${security} When creating a pod with privileged should run the container as unprivileged when false [LinuxOnly] ${plain}`,
+    async (nodes) => {
+      const script = "ip link add dummy0 type dummy 2>&1 || true";
+      assert.match(
+        await outputOf(nodes, { ...shell(script), securityContext: { privileged: false } }),
+        /Operation not permitted/,
+      );
+    },
+  );
+  conformance(
+    `${security} should support pod.Spec.SecurityContext.RunAsUser And pod.Spec.SecurityContext.RunAsGroup [LinuxOnly] [Conformance]`,
+    async (nodes) => {
+      const securityContext = { runAsUser: 1001, runAsGroup: 2002 };
+      assert.match(await outputOf(nodes, shell("id"), { securityContext }), /^uid=1001 gid=2002\b/);
+    },
+  );
+  conformance(
+    `${security} should support container.SecurityContext.RunAsUser And container.SecurityContext.RunAsGroup [LinuxOnly] [Conformance]`,
+    async (nodes) => {
+      const container = { ...shell("id"), securityContext: { runAsUser: 1002, runAsGroup: 2002 } };
+      const spec = { securityContext: { runAsUser: 1001, runAsGroup: 2001 } };
+      assert.match(await outputOf(nodes, container, spec), /^uid=1002 gid=2002\b/);
+    },
+  );
+  conformance(
+    "[sig-node] Sysctls [LinuxOnly] [NodeConformance] should support sysctls [Environment:NotInUserNS] [Conformance]",
+    async (nodes) => {
+      const securityContext = { sysctls: [{ name: "kernel.shm_rmid_forced", value: "1" }] };
+      const script = { command: ["sysctl", "kernel.shm_rmid_forced"] };
+      assert.equal(await outputOf(nodes, script, { securityContext }), "kernel.shm_rmid_forced = 1\n");
+    },
+  );
+
+  const fails = { ...succeeds, name: "first", command: ["false"] };
+  const works = { ...succeeds, name: "first" };
+  const areDone = (pod: Pod) => {
+    assert.equal(condition(pod, "Initialized")?.status, "True");
+    const states = pod.status!.initContainerStatuses!;
+    assert.deepEqual(
+      states.map(({ ready, state }) => [ready, state?.terminated?.exitCode]),
+      [
+        [true, 0],
+        [true, 0],
+      ],
+    );
+  };
+  /** The pod's containers wait for those before them, at each moment. */
+  const hold = (pod: Pod) => {
+    for (const { state } of pod.status?.containerStatuses ?? [])
+      assert.equal(state?.waiting?.reason, "PodInitializing", JSON.stringify(state));
+  };
+  const isHeld = (pod: Pod, unfinished: string) => {
+    const { status, reason, message } = condition(pod, "Initialized")!;
+    assert.deepEqual(
+      [status, reason, message],
+      ["False", "ContainersNotInitialized", `containers with incomplete status: [${unfinished}]`],
+    );
+    assert.equal(pod.status!.initContainerStatuses!.length, 2);
+  };
+  conformance(`${initial} invoke init containers on a RestartNever pod [Conformance]`, async (nodes) => {
+    await nodes.create("p", { command: ["true"] }, { initContainers: [works, succeeds] });
+    const pod = await nodes.ended("p");
+    assert.equal(pod.status!.phase, "Succeeded");
+    areDone(pod);
+  });
+  conformance(`${initial} invoke init containers on a RestartAlways pod [Conformance]`, async (nodes) => {
+    const spec = { initContainers: [works, succeeds], restartPolicy: "Always" };
+    await nodes.create("p", { ...sleep, resources: { limits: { cpu: "100m" } } }, spec);
+    areDone(await nodes.becomes("p", isRunning));
+  });
+  conformance(
+    `${initial} not start app containers if init containers fail on a RestartAlways pod [Conformance]`,
+    async (nodes) => {
+      await nodes.create("p", sleep, { initContainers: [fails, succeeds], restartPolicy: "Always" });
+      const pod = await nodes.becomes("p", (now) => {
+        hold(now);
+        const [first, second] = now.status?.initContainerStatuses ?? [];
+        if (!first || !second) return false;
+        assert.equal(second.state?.waiting?.reason, "PodInitializing");
+        assert.notEqual(first.state?.terminated?.exitCode, 0);
+        return first.lastState?.terminated !== undefined && (first.restartCount ?? 0) >= 3;
+      });
+      assert.equal(pod.status!.phase, "Pending");
+      isHeld(pod, "first second");
+    },
+  );
+  conformance(
+    `${initial} not start app containers and fail the pod if init containers fail on a RestartNever pod [Conformance]`,
+    async (nodes) => {
+      const initContainers = [works, { ...fails, name: "second" }];
+      await nodes.create("p", { command: ["true"] }, { initContainers });
+      const pod = await nodes.becomes("p", (now) => {
+        hold(now);
+        const [first, second] = now.status?.initContainerStatuses ?? [];
+        assert.equal(first?.state?.terminated?.exitCode ?? 0, 0);
+        assert.notEqual(second?.state?.terminated?.exitCode, 0);
+        return now.status?.phase === "Failed";
+      });
+      isHeld(pod, "second");
+      assert.ok(pod.status!.containerStatuses![0]!.state!.waiting);
+    },
+  );
+
+  conformance(`${kubelet} a busybox command in a pod should print the output to logs ${plain}`, async (nodes) => {
+    await nodes.create("p", shell("echo 'Hello World'; sleep 10000"));
+    await nodes.becomes("p", isRunning);
+    const since = new Date(Date.now() - 3_600_000).toISOString();
+    const path = `/api/v1/namespaces/${nodes.namespace}/pods/p/log?sinceTime=${encodeURIComponent(since)}`;
+    await soon(async () => assert.equal((await nodes.send(path)).text, "Hello World\n"));
+  });
+  conformance(
+    `${kubelet} a busybox command that always fails in a pod should have an terminated reason ${plain}`,
+    async (nodes) => {
+      await nodes.create("p", { command: ["false"] });
+      const { status } = await nodes.ended("p");
+      assert.equal(status!.containerStatuses!.length, 1);
+      const { terminated } = status!.containerStatuses![0]!.state!;
+      assert.equal(terminated?.exitCode, 1);
+      assert.equal(terminated?.reason, "Error");
+    },
+  );
+  conformance(
+    `${kubelet} a busybox command that always fails in a pod should be possible to delete ${plain}`,
+    async (nodes) => {
+      await nodes.create("p", { command: ["false"] });
+      await nodes.remove("p");
+    },
+  );
+  conformance(
+    `${kubelet} an agnhost Pod with hostAliases should write entries to /etc/hosts ${plain}`,
+    async (nodes) => {
+      const hostAliases = [{ ip: "123.45.67.89", hostnames: ["foo", "bar"] }];
+      const output = await outputOf(nodes, { command: ["cat", "/etc/hosts"] }, { hostAliases });
+      assert.match(output, /^123\.45\.67\.89\tfoo\tbar$/m);
+    },
+  );
+  conformance(
+    `${kubelet} a read only busybox container should not write to root filesystem [LinuxOnly] ${plain}`,
+    async (nodes) => {
+      const securityContext = { readOnlyRootFilesystem: true };
+      await nodes.create("p", { ...shell("echo test > /file; sleep 10000"), securityContext });
+      await nodes.becomes("p", isRunning);
+      await soon(async () =>
+        assert.match(await nodes.logs("p"), /^sh:.* can't create \/file: Read-only file system\n$/),
+      );
+    },
+  );
+  conformance(
+    `[sig-node] KubeletManagedEtcHosts should test kubelet managed /etc/hosts file ${plain}`,
+    async (nodes) => {
+      const volumes = [{ name: "hosts", hostPath: { path: "/etc/hosts", type: "FileOrCreate" } }];
+      const original = { name: "hosts", mountPath: "/etc/hosts-original" };
+      const make = (name: string) => ({ ...sleep, name, image: testImage, volumeMounts: [original] });
+      const mounted = { ...make("three"), volumeMounts: [original, { name: "hosts", mountPath: "/etc/hosts" }] };
+      await nodes.create("own", {}, { volumes, containers: [make("one"), make("two"), mounted] });
+      await nodes.create("host", {}, { volumes, containers: [make("one"), make("two")], hostNetwork: true });
+      for (const [pod, container, managed] of [
+        ["own", "one", true],
+        ["own", "two", true],
+        ["own", "three", false],
+        ["host", "one", false],
+        ["host", "two", false],
+      ] as const) {
+        await nodes.ready(pod);
+        const hosts = await nodes.exec(pod, ["cat", "/etc/hosts"], container);
+        const others = await nodes.exec(pod, ["cat", "/etc/hosts-original"], container);
+        assert.ok(hosts.length > 0 && others.length > 0);
+        const isManaged = hosts.startsWith("# Kubernetes-managed hosts file.") && hosts !== others;
+        assert.equal(isManaged, managed, `${pod}/${container}: ${hosts}`);
+      }
+    },
+  );
+
+  const exec = (path: string) => (ip: string) => ({ exec: { command: ["wget", "-qO-", `http://${ip}/${path}`] } });
+  /** A hook asks another pod's web server, whose log tells of it. */
+  const asks = (when: "postStart" | "preStop", handler: (ip: string) => object) => async (nodes: Nodes) => {
+    const pages = shell("touch /www/poststart /www/prestop; exec web");
+    await nodes.create("server", { ...pages, readinessProbe: { tcpSocket: { port: 80 }, periodSeconds: 1 } });
+    const { podIP } = (await nodes.ready("server")).status!;
+    await nodes.create("p", { lifecycle: { [when]: handler(podIP!) } });
+    await nodes.ready("p");
+    const told = () => soon(async () => assert.match(await nodes.logs("server"), new RegExp(`GET /${when}`, "i")));
+    if (when === "postStart") await told();
+    else assert.doesNotMatch(await nodes.logs("server"), /prestop/i);
+    await nodes.remove("p", 15);
+    await told();
+  };
+  const http = (path: string) => (host: string) => ({ httpGet: { host, path: `/${path}`, port: 80 } });
+  conformance(`${hook} poststart exec hook properly ${plain}`, asks("postStart", exec("poststart")));
+  conformance(`${hook} prestop exec hook properly ${plain}`, asks("preStop", exec("prestop")));
+  conformance(`${hook} poststart http hook properly ${plain}`, asks("postStart", http("poststart")));
+  conformance(`${hook} prestop http hook properly ${plain}`, asks("preStop", http("prestop")));
+
+  const debugger1 = {
+    name: "debugger",
+    image: testImage,
+    ...shell("while true; do echo polo; sleep 2; done"),
+    stdin: true,
+    tty: true,
+  };
+  async function debug(nodes: Nodes) {
+    const { client, namespace } = nodes;
+    await nodes.create("p", sleep);
+    assert.equal((await nodes.ready("p")).metadata.generation, 1);
+    const body = { spec: { ephemeralContainers: [debugger1] } };
+    await client.patch(pods, "p", { type: "strategic", body }, { namespace, subresource: "ephemeralcontainers" });
+    const pod = await nodes.becomes("p", ({ status }) => !!status?.ephemeralContainerStatuses?.[0]?.state?.running);
+    assert.equal(pod.metadata.generation, 2);
+    assert.match(await nodes.exec("p", ["/bin/echo", "marco"], "debugger"), /marco/);
+    await soon(async () => assert.match(await nodes.logs("p", "debugger"), /polo/));
+  }
+  conformance(`${ephemeral} will start an ephemeral container in an existing pod [Conformance]`, debug);
+  conformance(`${ephemeral} should update the ephemeral containers in an existing pod [Conformance]`, async (nodes) => {
+    const { client, namespace } = nodes;
+    await debug(nodes);
+    const at = { namespace, subresource: "ephemeralcontainers" };
+    const names = async () => (await client.get(pods, "p", at)).spec!.ephemeralContainers!.map(({ name }) => name);
+    assert.deepEqual(await names(), ["debugger"]);
+    await soon(async () => {
+      const pod = structuredClone(await client.get(pods, "p", { namespace }));
+      pod.spec!.ephemeralContainers!.push({
+        name: "debugger2",
+        image: testImage,
+        imagePullPolicy: "IfNotPresent",
+        terminationMessagePolicy: "File",
+      });
+      await client.update(pods, pod, at);
+    });
+    assert.deepEqual(await names(), ["debugger", "debugger2"]);
+  });
 });
