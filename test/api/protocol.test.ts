@@ -565,6 +565,9 @@ describe("proxies", () => {
     });
     assert.deepEqual([reply.code, reply.text, reply.headers["x-seen"]], [200, "GET /a/b?c=d", "undefined"]);
 
+    const options = await send(`${path}/services/web:http/proxy/x`, { method: "OPTIONS" });
+    assert.deepEqual([options.code, options.text], [200, "OPTIONS /x"]);
+
     const pod = { metadata: { name: "p" }, spec: { nodeName: "n", containers: [{ name: "c", image: "i" }] } };
     await post(`${path}/serviceaccounts`, { metadata: { name: "default" } });
     assert.equal((await post(`${path}/pods`, pod)).code, 201);
