@@ -1,7 +1,14 @@
 /** What the conformance tests ask of volumes: what containers find in them, and see change there. */
 import assert from "node:assert/strict";
 import { describe } from "node:test";
-import { configMaps, pods, replicationControllers } from "../../src/api/generated/core-v1.ts";
+import { tokenReviews } from "../../src/api/generated/authentication-v1.ts";
+import {
+  configMaps,
+  nodes as nodeType,
+  pods,
+  replicationControllers,
+  serviceAccounts,
+} from "../../src/api/generated/core-v1.ts";
 import { conformance, type Nodes, shell, testImage, useNodes } from "../conformance/on-nodes.ts";
 import { soon } from "../conformance/waiting.ts";
 import {
@@ -28,6 +35,8 @@ const projectedSecrets = "[sig-storage] Projected secret";
 const facts = "[sig-storage] Downward API volume should";
 const projectedFacts = "[sig-storage] Projected downwardAPI should";
 const subPaths = "[sig-storage] Subpath Atomic writer volumes should support subpaths with";
+const tokens = "[sig-auth] ServiceAccounts should";
+const tokenPath = "/var/run/secrets/kubernetes.io/serviceaccount";
 const kubelet = "[NodeConformance] [Conformance]";
 const linux = "[LinuxOnly] [NodeConformance] [Conformance]";
 
@@ -386,6 +395,80 @@ describe("volumes", { concurrency: 8 }, () => {
     const read = await nodes.exec("p", ["cat", "/etc/secret-volume/data-1", "/etc/configmap-volume/data-1"]);
     assert.equal(read, "value-1value-2");
   });
+
+  conformance(`${tokens} mount projected service account token [Conformance]`, async (nodes) => {
+    const sources = [{ serviceAccountToken: { path: "token", expirationSeconds: 3600 } }];
+    const output = await printed(
+      nodes,
+      { ...shell("cat /volume/token"), volumeMounts: [{ name: "v", mountPath: "/volume", readOnly: true }] },
+      { volumes: [{ name: "v", projected: { sources } }] },
+    );
+    assert.match(output, /^[\w-]+\.[\w-]+\.[\w-]+$/);
+  });
+
+  conformance(`${tokens} mount an API token into pods [Conformance]`, async (nodes) => {
+    const { client, namespace } = nodes;
+    await client.create(serviceAccounts, { metadata: { name: "of-its-own" } }, { namespace });
+    await nodes.create(
+      "p",
+      { command: ["sleep", "10000"] },
+      { serviceAccountName: "of-its-own", terminationGracePeriodSeconds: 0 },
+    );
+    const pod = await nodes.becomes("p", ({ status }) => status?.phase === "Running");
+    const node = await client.get(nodeType, pod.spec!.nodeName!);
+    const read = (name: string) => nodes.exec("p", ["cat", `${tokenPath}/${name}`]);
+    const authority = await client.get(configMaps, "kube-root-ca.crt", { namespace });
+    assert.equal(await read("ca.crt"), authority.data?.["ca.crt"]);
+    assert.equal(await read("namespace"), namespace);
+    const token = await read("token");
+    const { status } = await client.create(tokenReviews, { metadata: {}, spec: { token } });
+    assert.equal(status?.authenticated, true);
+    assert.equal(status.error ?? "", "");
+    const { username, groups, extra } = status.user!;
+    assert.equal(username, `system:serviceaccount:${namespace}:of-its-own`);
+    for (const group of ["system:authenticated", "system:serviceaccounts", `system:serviceaccounts:${namespace}`]) {
+      assert.ok(groups?.includes(group), `${group} is not among ${groups}`);
+    }
+    const { "authentication.kubernetes.io/credential-id": credential, ...bound } = extra as Record<string, string[]>;
+    assert.equal(credential?.length, 1);
+    assert.match(credential[0]!, /^JTI=/);
+    assert.deepEqual(bound, {
+      "authentication.kubernetes.io/pod-name": ["p"],
+      "authentication.kubernetes.io/pod-uid": [pod.metadata.uid],
+      "authentication.kubernetes.io/node-name": [node.metadata.name],
+      "authentication.kubernetes.io/node-uid": [node.metadata.uid],
+    });
+  });
+
+  conformance(
+    `${tokens} allow opting out of API token automount [Conformance]`,
+    async ({ client, namespace, create }) => {
+      for (const [name, automountServiceAccountToken] of [
+        ["mounts", true],
+        ["mounts-not", false],
+      ] as const) {
+        await client.create(serviceAccounts, { metadata: { name }, automountServiceAccountToken }, { namespace });
+      }
+      // What a pod says itself counts, else what its account says, else it is mounted.
+      for (const account of ["default", "mounts", "mounts-not"]) {
+        for (const own of [undefined, true, false]) {
+          const pod = await create(
+            `${account}-${own}`,
+            {},
+            {
+              serviceAccountName: account,
+              ...(own === undefined ? {} : { automountServiceAccountToken: own }),
+              // What is asked is decided before a node has it.
+              nodeSelector: { none: "fits" },
+            },
+          );
+          const mounts = pod.spec!.containers[0]!.volumeMounts ?? [];
+          const has = mounts.some(({ mountPath }) => mountPath === tokenPath);
+          assert.equal(has, own ?? account !== "mounts-not", pod.metadata.name);
+        }
+      }
+    },
+  );
 });
 
 /** Five pods at once, each with a volume of each of these ConfigMaps; then they go. */
