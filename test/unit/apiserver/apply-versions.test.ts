@@ -111,6 +111,81 @@ describe("owners that wrote an object through different versions", () => {
     assert.equal(back.body.spec.targetCPUUtilizationPercentage, 80);
   });
 
+  test("of kubectl's client-side apply give way to its server-side apply in the same version only", async () => {
+    const type = { apiVersion: "autoscaling/v1", kind: "HorizontalPodAutoscaler" };
+    const configuration = {
+      ...type,
+      metadata: { name: "last", namespace: "default" },
+      spec: { scaleTargetRef: { kind: "Deployment", name: "web", apiVersion: "apps/v1" }, maxReplicas: 5 },
+    };
+    const annotation = { "kubectl.kubernetes.io/last-applied-configuration": JSON.stringify(configuration) };
+    const created = await api.post(`${autoscalers("v1")}?fieldManager=kubectl-client-side-apply`, {
+      ...configuration,
+      metadata: { ...configuration.metadata, annotations: annotation },
+    });
+    assert.equal(created.code, 201, created.text);
+    const more = { ...configuration, spec: { ...configuration.spec, maxReplicas: 6 } };
+    const refused = await apply(`${autoscalers("v2")}/last`, "kubectl", { ...more, apiVersion: "autoscaling/v2" });
+    assert.equal(refused.code, 409, refused.text);
+    assert.equal(
+      refused.body.message,
+      'Apply failed with 1 conflict: conflict with "kubectl-client-side-apply" using autoscaling/v1: .spec.maxReplicas',
+    );
+    const taken = await apply(`${autoscalers("v1")}/last`, "kubectl", more);
+    assert.equal(taken.code, 200, taken.text);
+    assert.equal(taken.body.spec.maxReplicas, 6);
+  });
+
+  test("of a subresource are compared in their version, too, and keep their place", async () => {
+    const spec = { scaleTargetRef: { kind: "Deployment", name: "web", apiVersion: "apps/v1" }, maxReplicas: 5 };
+    await api.post(`${autoscalers("v1")}?fieldManager=x`, { metadata: { name: "sub" }, spec });
+    const status = { status: { currentReplicas: 1, desiredReplicas: 2 } };
+    const written = await api.patch(`${autoscalers("v1")}/sub/status?fieldManager=c`, "merge", status);
+    assert.equal(written.code, 200, written.text);
+    const type = { apiVersion: "autoscaling/v2", kind: "HorizontalPodAutoscaler" };
+    const other = { ...type, status: { desiredReplicas: 3 } };
+    const refused = await apply(`${autoscalers("v2")}/sub/status`, "y", other);
+    assert.equal(
+      refused.body.message,
+      'Apply failed with 1 conflict: conflict with "c" with subresource "status" using autoscaling/v1: .status.desiredReplicas',
+    );
+    // The main resource takes no status: nobody loses or gets it there.
+    const main = await apply(`${autoscalers("v2")}/sub`, "y", { ...other, spec: { maxReplicas: 5 } });
+    assert.equal(main.code, 200, main.text);
+    const has = owners(main.body);
+    assert.deepEqual(has["c autoscaling/v1"]["f:status"]["f:desiredReplicas"], {});
+    assert.deepEqual(has["y autoscaling/v2"], { "f:spec": { "f:maxReplicas": {} } });
+  });
+
+  test("of an event are compared across its two groups", async () => {
+    const created = await api.post("/api/v1/namespaces/default/events?fieldManager=x", {
+      metadata: { name: "e", namespace: "default" },
+      involvedObject: { kind: "Pod", name: "p", namespace: "default" },
+      message: "first",
+      reason: "Why",
+      type: "Normal",
+      reportingComponent: "",
+    });
+    assert.equal(created.code, 201, created.text);
+    const body = { apiVersion: "events.k8s.io/v1", kind: "Event", note: "second" };
+    const refused = await apply("/apis/events.k8s.io/v1/namespaces/default/events/e", "y", body);
+    assert.equal(refused.code, 409, refused.text);
+    assert.equal(refused.body.message, 'Apply failed with 1 conflict: conflict with "x" using v1: .message');
+  });
+
+  test("that were forgotten are before-first-apply in the version of the first apply", async () => {
+    const spec = { scaleTargetRef: { kind: "Deployment", name: "web", apiVersion: "apps/v1" }, maxReplicas: 5 };
+    await api.post(autoscalers("v1"), { metadata: { name: "reset" }, spec });
+    const reset = await api.patch(`${autoscalers("v1")}/reset`, "merge", { metadata: { managedFields: [{}] } });
+    assert.equal(reset.body.metadata.managedFields, undefined);
+    const type = { apiVersion: "autoscaling/v2", kind: "HorizontalPodAutoscaler" };
+    const refused = await apply(`${autoscalers("v2")}/reset`, "y", { ...type, spec: { maxReplicas: 6 } });
+    assert.equal(
+      refused.body.message,
+      'Apply failed with 1 conflict: conflict with "before-first-apply" using autoscaling/v2: .spec.maxReplicas',
+    );
+  });
+
   test("of a custom resource whose versions differ in their names conflict, though one is not served", async () => {
     const properties = { a: { type: "string" }, b: { type: "string" } };
     const versions = (served: boolean) => [
