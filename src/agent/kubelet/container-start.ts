@@ -120,7 +120,8 @@ async function afterStart(containerId: string, { container }: StartAction, setti
   const { context, podIps, report, signal, graceSeconds } = settings;
   const { cri, ioClock: clock } = context;
   const target = { containerId, container, podIp: podIps[0] ?? "" };
-  const { ok, output } = await runHandler(hook, target, { cri, clock, timeoutMs: Number.POSITIVE_INFINITY, signal });
+  const options = { cri, clock, timeoutMs: Number.POSITIVE_INFINITY, signal, anyStatus: true };
+  const { ok, output } = await runHandler(hook, target, options);
   if (ok || signal.aborted) return;
   report("Warning", "FailedPostStartHook", `PostStartHook failed: ${output}`);
   report("Normal", "Killing", "FailedPostStartHook");

@@ -29,7 +29,13 @@ export async function stopContainer(
     const { ok, output } = await runHandler(
       hook,
       { containerId: observed.id, container, podIp },
-      { cri, clock, timeoutMs: Number.POSITIVE_INFINITY, signal: AbortSignal.any([signal, overdue.signal]) },
+      {
+        cri,
+        clock,
+        timeoutMs: Number.POSITIVE_INFINITY,
+        signal: AbortSignal.any([signal, overdue.signal]),
+        anyStatus: true,
+      },
     );
     timer.cancel();
     if (!ok && !signal.aborted) context.onHookFailure(output);

@@ -27,6 +27,8 @@ export interface HandlerOptions {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
   readonly userAgent?: string;
+  /** A hook has reached whom it tells with any status of the answer; a probe asks for a good one. Default false. */
+  readonly anyStatus?: boolean;
 }
 
 /** Output of checks that is kept for events, in bytes. */
@@ -142,7 +144,7 @@ function runHttp(action: HTTPGetAction, target: HandlerTarget, options: HandlerO
     call.on("error", (error) => done({ ok: false, output: `Get "${url}": ${dialText(error, host, port)}` }));
     call.on("response", (response) => {
       const status = response.statusCode ?? 0;
-      const ok = status >= 200 && status < 400;
+      const ok = options.anyStatus || (status >= 200 && status < 400);
       done({ ok, output: ok ? "" : `HTTP probe failed with statuscode: ${status}` });
     });
     call.end();
