@@ -139,6 +139,13 @@ describe("the network", { concurrency: 6 }, () => {
         assert.equal(new Set(hosts).size, 1, hosts.join(" "));
         assert.ok(webs.includes(hosts[0]!));
       });
+    const ways = ["web:80", `${clusterIP}:80`];
+    if (type === "NodePort") for (const ip of await addressesOfNodes(nodes)) ways.push(`${ip}:${at![0]!.nodePort}`);
+    for (const way of ways)
+      await soon(async () => {
+        const host = await nodes.exec("asker", ["wget", "-qO-", "-T", "5", `http://${way}/`]);
+        assert.ok(webs.includes(host.trim()), `${way} answers ${host}`);
+      });
     if (!turns) return stays();
     const set = (sessionAffinity: string) =>
       change(nodes, "web", (spec) => {
@@ -184,6 +191,32 @@ describe("the network", { concurrency: 6 }, () => {
   };
   conformance(`${granular} intra-pod communication: http [NodeConformance] [Conformance]`, spans(false));
   conformance(`${granular} node-pod communication: http [LinuxOnly] [NodeConformance] [Conformance]`, spans(true));
+
+  conformance(`${some} serve multiport endpoints from pods [Conformance]`, async (nodes) => {
+    const target = (name: string, port: number) => ({ name, port, targetPort: name });
+    const spec = { selector: labels, ports: [target("first", 80), target("second", 81)] };
+    const { spec: made } = await makeService(nodes, "web", spec);
+    await hasEndpoints(nodes, "web", []);
+    const make = async (pod: string, name: string, containerPort: number) => {
+      const env = [{ name: "PORT", value: String(containerPort) }];
+      await nodes.create(pod, { env, ports: [{ name, containerPort }] }, {}, { labels });
+      await nodes.ready(pod);
+    };
+    await make("one", "first", 100);
+    await hasEndpoints(nodes, "web", ["one:first:100"]);
+    await make("two", "second", 101);
+    await hasEndpoints(nodes, "web", ["one:first:100", "two:second:101"]);
+    await nodes.create("asker");
+    await nodes.ready("asker");
+    for (const host of ["web", made!.clusterIP!]) {
+      await answer(nodes, `${host}:80`, ["one"]);
+      await answer(nodes, `${host}:81`, ["two"]);
+    }
+    await nodes.remove("one");
+    await hasEndpoints(nodes, "web", ["two:second:101"]);
+    await nodes.remove("two");
+    await hasEndpoints(nodes, "web", []);
+  });
 
   conformance(`${names} support configurable pod DNS nameservers [Conformance]`, async (nodes) => {
     const dnsConfig = { nameservers: ["1.1.1.1"], searches: ["resolv.conf.local"] };
