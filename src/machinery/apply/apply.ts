@@ -20,7 +20,7 @@ import {
   validateTyped,
 } from "./typed.ts";
 import { updatedManagers, withManagers, withoutManagedFields } from "./update.ts";
-import { compareInVersions, inVersion, ofKnownVersions, run, type Steps, type Versions } from "./versions.ts";
+import { compareInVersions, fitManagers, inVersion, run, type Steps, type Versions } from "./versions.ts";
 
 export interface ApplyInput {
   readonly schema: Schema;
@@ -205,7 +205,7 @@ function* applySteps(input: ApplyInput): Steps<KubeObject> {
   const applied = readApplied(input);
   const live = input.live ? withoutManagedFields(input.live) : ({ metadata: {} } as KubeObject);
   const stored = storedManagers(input.live);
-  let managers = ofKnownVersions(stored, apiVersion, versions);
+  let managers = fitManagers(stored, apiVersion, schema, versions);
   if (stored.size === 0 && input.live) {
     const all = { ...input, live: undefined, next: live, manager: beforeFirstApply };
     managers = yield* updatedManagers(all, stored);

@@ -15,7 +15,7 @@ import {
 } from "./managers.ts";
 import { excludeFields, resetSet, takeFields } from "./ownership.ts";
 import { type Comparison, compare, TypedError } from "./typed.ts";
-import { compareInVersions, ofKnownVersions, run, type Steps, type Versions } from "./versions.ts";
+import { compareInVersions, fitManagers, run, type Steps, type Versions } from "./versions.ts";
 
 export interface UpdateInput {
   readonly schema: Schema;
@@ -107,7 +107,7 @@ export function* updatedManagers(
   { schema, live, next, manager: name, apiVersion, subresource = "", nowMs, resetFields, versions }: UpdateInput,
   managers: Managers,
 ): Steps<Managers> {
-  const known = ofKnownVersions(managers, apiVersion, versions);
+  const known = fitManagers(managers, apiVersion, schema, versions);
   const before = live && withoutManagedFields(live);
   const after = withoutManagedFields(next);
   const comparison: Comparison = excludeFields(

@@ -4,6 +4,7 @@
  */
 import type { KubeObject } from "../object.ts";
 import type { Schema } from "../schema.ts";
+import { fitToSchema } from "./fit-to-schema.ts";
 import type { Managers } from "./managers.ts";
 import { excludeFields, resetSet } from "./ownership.ts";
 import { type Comparison, compare, settle } from "./typed.ts";
@@ -58,16 +59,22 @@ export function* inVersion(object: KubeObject, from: string, to: string): Steps<
   return yield { object: typed, apiVersion: to };
 }
 
-/** Managers without those whose version is there no longer: nobody can say any more what they own. */
-export function ofKnownVersions(managers: Managers, own: string, versions: Versions | undefined): Managers {
-  if (!versions) return managers;
-  let known: Managers | undefined;
-  for (const [key, { apiVersion }] of managers) {
-    if (apiVersion === own || versions.find(apiVersion)) continue;
-    known ??= new Map(managers);
-    known.delete(key);
+/**
+ * Managers as the versions are now: without those whose version is there no longer, since nobody can say any more what
+ * they own, and with fields that have since become one leaf as that leaf.
+ */
+export function fitManagers(managers: Managers, own: string, schema: Schema, versions: Versions | undefined): Managers {
+  let fitted: Managers | undefined;
+  for (const [key, manager] of managers) {
+    const { apiVersion, set } = manager;
+    const present = apiVersion === own || !versions ? schema : versions.find(apiVersion)?.schema;
+    const kept = present && fitToSchema(set, present);
+    if (kept === set) continue;
+    fitted ??= new Map(managers);
+    if (kept) fitted.set(key, { ...manager, set: kept });
+    else fitted.delete(key);
   }
-  return known ?? managers;
+  return fitted ?? managers;
 }
 
 /** A change as an owner of a version sees it. */

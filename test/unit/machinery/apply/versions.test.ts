@@ -196,3 +196,21 @@ test("owners of one version need no conversion", () => {
   const next = update(live, "g/v1", { size: 2 }, { manager: "x", versions: none });
   assert.deepEqual(owners(next), { "writer g/v1": {}, "x g/v1": { "f:size": {} } });
 });
+
+test("who owned parts of a list that has become one value owns the value, in every version", async () => {
+  const live = await apply(undefined, "g/v2", { metrics: [{ name: "cpu", value: 50 }], size: 1 }, { manager: "a" });
+  const former = schemas["g/v2"]!;
+  schemas["g/v2"] = schemaWith({ ...common, metrics: { type: "array", items: { type: "object" } } });
+  try {
+    for (const object of [
+      update(live, "g/v2", { ...live.spec, color: "red" }),
+      update(live, "g/v1", { size: 1, cpu: 50, color: "red" }),
+    ]) {
+      assert.deepEqual(owners(object)["a g/v2"], { "f:metrics": {}, "f:size": {} });
+    }
+    const error = await refused(() => apply(live, "g/v2", { metrics: [] }, { manager: "b" }));
+    assert.equal(error.message, 'Apply failed with 1 conflict: conflict with "a": .spec.metrics');
+  } finally {
+    schemas["g/v2"] = former;
+  }
+});
