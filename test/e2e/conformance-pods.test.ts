@@ -1,6 +1,7 @@
 /** What the conformance tests ask of running pods: addresses, deadlines, generations, probes and streams. */
 import assert from "node:assert/strict";
 import { describe } from "node:test";
+import { jobs } from "../../src/api/generated/batch-v1.ts";
 import { type Pod, pods, services } from "../../src/api/generated/core-v1.ts";
 import { conformance, type Nodes, shell, testImage, useNodes } from "../conformance/on-nodes.ts";
 import { soon } from "../conformance/waiting.ts";
@@ -166,4 +167,65 @@ describe("pods", { concurrency: 6 }, () => {
       assert.equal(restarts(pod), 0);
     },
   );
+
+  conformance(
+    `${probe} should be restarted with a GRPC liveness probe ${plain}`,
+    // Nobody listens there.
+    restarted("exec web", { grpc: { port: 2333 }, timeoutSeconds: 5 }),
+  );
+
+  conformance("[sig-node] PreStop should call prestop when killing a pod [Conformance]", async (nodes) => {
+    const script = `mkdir /www/cgi-bin; cd /www/cgi-bin
+      printf '#!/bin/sh\\ncat > /www/read; printf "Content-Type: text/plain\\\\n\\\\nthanks"\\n' > write
+      chmod +x write; exec web`;
+    const readinessProbe = { tcpSocket: { port: 80 }, periodSeconds: 1 };
+    await nodes.create("server", { ...shell(script), readinessProbe });
+    const { podIP } = (await nodes.ready("server")).status!;
+    const send = ["wget", "-O-", "--post-data=prestop", `http://${podIP}/cgi-bin/write`];
+    await nodes.create(
+      "p",
+      { lifecycle: { preStop: { exec: { command: send } } } },
+      { terminationGracePeriodSeconds: 30 },
+    );
+    await nodes.ready("p");
+    const at = `/api/v1/namespaces/${nodes.namespace}/pods/server/proxy/read`;
+    assert.equal((await nodes.send(at)).code, 404);
+    await nodes.remove("p");
+    await soon(async () => assert.equal((await nodes.send(at)).text, "prestop"));
+  });
+
+  conformance(
+    "[sig-apps] Job should run a job to completion when tasks sometimes fail and are locally restarted [Conformance]",
+    async ({ client, namespace }) => {
+      const once = "if [ -e /v/ran ]; then exit 0; fi; touch /v/ran; exit 1";
+      const container = { name: "c", image: testImage, ...shell(once), volumeMounts: [{ name: "v", mountPath: "/v" }] };
+      const volumes = [{ name: "v", emptyDir: {} }];
+      const template = { spec: { restartPolicy: "OnFailure", volumes, containers: [container] } };
+      const spec = { parallelism: 2, completions: 4, backoffLimit: 6, template };
+      await client.create(jobs, { metadata: { name: "j", namespace }, spec });
+      await soon(async () => {
+        const { status } = await client.get(jobs, "j", { namespace });
+        assert.equal(status?.succeeded, 4);
+        const complete = status?.conditions?.find(({ type }) => type === "Complete");
+        assert.deepEqual([complete?.status, complete?.reason], ["True", "CompletionsReached"]);
+      });
+    },
+  );
+
+  /** A pod's own names stand in its file of hosts. */
+  const finds = (withService: boolean) => async (nodes: Nodes) => {
+    const { client, namespace } = nodes;
+    if (withService) {
+      const spec = { clusterIP: "None", selector: { app: "p" }, ports: [{ port: 80 }] };
+      await client.create(services, { metadata: { name: "sub", namespace }, spec });
+    }
+    await nodes.create("p", {}, { hostname: "host", subdomain: "sub" }, { labels: { app: "p" } });
+    const { status } = await nodes.ready("p");
+    for (const name of [`host.sub.${namespace}.svc.cluster.local`, "host"]) {
+      const output = await nodes.exec("p", ["ping", "-c", "1", name]);
+      assert.ok(output.startsWith(`PING ${name} (${status!.podIP}):`), output);
+    }
+  };
+  conformance("[sig-network] DNS should provide /etc/hosts entries for the cluster [Conformance]", finds(false));
+  conformance("[sig-network] DNS should provide DNS for pods for Hostname [Conformance]", finds(true));
 });
