@@ -73,6 +73,20 @@ function hasEndpoints({ client, namespace }: Nodes, service: string, expected: r
 }
 
 describe("the network", { concurrency: 6 }, () => {
+  conformance(
+    "[sig-architecture] Conformance Tests should have at least two untainted nodes [Conformance]",
+    async ({ client }) => {
+      const { items } = await client.list(nodeType);
+      const open = items.filter(({ spec, status }) => {
+        const isReady = status!.conditions!.some((one) => one.type === "Ready" && one.status === "True");
+        return (
+          isReady && !spec?.unschedulable && !spec?.taints?.some(({ effect }) => /^No(Schedule|Execute)$/.test(effect))
+        );
+      });
+      assert.ok(open.length >= 2, `${open.length} of ${items.length} nodes`);
+    },
+  );
+
   conformance(`${some} serve a basic endpoint from pods [Conformance]`, async (nodes) => {
     const service = await makeService(nodes, "web", { selector: labels, ports });
     await hasEndpoints(nodes, "web", []);

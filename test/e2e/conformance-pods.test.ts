@@ -1,8 +1,10 @@
 /** What the conformance tests ask of running pods: addresses, deadlines, generations, probes and streams. */
 import assert from "node:assert/strict";
 import { describe } from "node:test";
+import { replicaSets } from "../../src/api/generated/apps-v1.ts";
 import { jobs } from "../../src/api/generated/batch-v1.ts";
-import { type Pod, pods, services } from "../../src/api/generated/core-v1.ts";
+import { type Pod, pods, replicationControllers, services } from "../../src/api/generated/core-v1.ts";
+import type { KubeObject, ResourceType } from "../../src/machinery/object.ts";
 import { conformance, type Nodes, shell, testImage, useNodes } from "../conformance/on-nodes.ts";
 import { soon } from "../conformance/waiting.ts";
 
@@ -228,4 +230,37 @@ describe("pods", { concurrency: 6 }, () => {
   };
   conformance("[sig-network] DNS should provide /etc/hosts entries for the cluster [Conformance]", finds(false));
   conformance("[sig-network] DNS should provide DNS for pods for Hostname [Conformance]", finds(true));
+
+  /** A set of web servers: each of its pods answers with its own name, through the API. */
+  const serves = (type: ResourceType) => async (nodes: Nodes) => {
+    const { client, namespace } = nodes;
+    const template = {
+      metadata: { labels: { app: "web" } },
+      spec: { containers: [{ name: "web", image: testImage }] },
+    };
+    const matches = { app: "web" };
+    const selector = type.kind === "ReplicaSet" ? { matchLabels: matches } : matches;
+    const set = { metadata: { name: "web", namespace }, spec: { replicas: 1, selector, template } };
+    await client.create(type, set as KubeObject);
+    const names = await soon(async () => {
+      const { items } = await client.list(pods, { namespace, labelSelector: "app=web" });
+      assert.equal(items.length, 1);
+      return items.map(({ metadata }) => metadata.name!);
+    });
+    for (const name of names) {
+      await nodes.ready(name);
+      await soon(async () => {
+        const { text } = await nodes.send(`/api/v1/namespaces/${namespace}/pods/${name}/proxy/`);
+        assert.equal(text.trim(), name);
+      });
+    }
+  };
+  conformance(
+    "[sig-apps] ReplicaSet should serve a basic image on each replica with a public image [Conformance]",
+    serves(replicaSets),
+  );
+  conformance(
+    "[sig-apps] ReplicationController should serve a basic image on each replica with a public image [Conformance]",
+    serves(replicationControllers),
+  );
 });
