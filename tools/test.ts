@@ -37,10 +37,10 @@ const stages: Stage[] = [
   },
   { name: "unit", run: () => nodeTest("test/unit/**/*.test.ts", { timeoutMs: 120_000 }) },
   { name: "api", run: () => nodeTest("test/api/**/*.test.ts", { timeoutMs: 300_000 }) },
-  // Mostly waiting for controllers: two files at once keep the stage short.
-  // A minute of hostile requests, other ones each time; what it finds can be repeated by the seed that it prints.
+  // A minute of hostile requests, other ones for each commit; what it finds can be repeated by the seed that it prints.
   { name: "fuzz", run: () => command(process.execPath, ["test/fuzz/run.ts"]) },
   {
+    // Mostly waiting for controllers: two files at once keep the stage short.
     name: "conformance",
     run: () => nodeTest("test/conformance/**/*.test.ts", { timeoutMs: 300_000, concurrency: 2 }),
   },

@@ -44,6 +44,10 @@ function noteGeneration({ metadata }: DaemonSet, generation: number): void {
   metadata.annotations = { ...metadata.annotations, [templateGeneration]: String(generation) };
 }
 
+function notedGeneration({ metadata }: DaemonSet): number {
+  return Number(metadata.annotations?.[templateGeneration] ?? 0);
+}
+
 function prepareStatefulSet({ spec }: StatefulSet): void {
   dropDisabled(spec?.template?.spec);
   // MaxUnavailableStatefulSet.
@@ -135,9 +139,12 @@ export const appsV1: readonly KindEntry[] = [
       },
       prepareForUpdate(daemonSet, old) {
         dropDisabled(daemonSet.spec?.template.spec);
-        const before = Number(old.metadata.annotations?.[templateGeneration] ?? 0);
         const same = deepEqual(daemonSet.spec?.template, old.spec?.template);
-        noteGeneration(daemonSet, same ? before : before + 1);
+        noteGeneration(daemonSet, notedGeneration(old) + (same ? 0 : 1));
+      },
+      // The annotation stands for a field of the spec, which whoever writes a status cannot change.
+      prepareForStatusUpdate(daemonSet, old) {
+        noteGeneration(daemonSet, notedGeneration(old));
       },
       applyDefaults({ spec }) {
         if (!spec) return;

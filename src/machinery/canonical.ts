@@ -2,7 +2,7 @@
  * Kubernetes' canonical form: what decoding a built-in object into its Go type and encoding it again would leave.
  * Generations, roll-outs and hashes compare that form. Custom resources do not pass here: they keep their text.
  */
-import { cloneJson, isRecord, setKey } from "./json.ts";
+import { cloneJson, isRecord, setKey, stringifyJson } from "./json.ts";
 import { parseQuantity } from "./quantity.ts";
 import type { Field, Schema } from "./schema.ts";
 import { badRequest } from "./status.ts";
@@ -216,7 +216,10 @@ function canonicalValue(schema: Schema, value: unknown, place: Place, context: C
       return typeof value === "boolean" ? value : mismatch(schema, value, place);
     case "quantity":
       try {
-        return parseQuantity(typeof value === "string" ? value.trim() : (value as number)).toString();
+        // Of what is neither text nor number, Go reads the JSON.
+        const isPlain = typeof value === "number" || typeof value === "bigint";
+        const text = isPlain ? value : typeof value === "string" ? value.trim() : stringifyJson(value);
+        return parseQuantity(text).toString();
       } catch (error) {
         throw badRequest((error as Error).message);
       }

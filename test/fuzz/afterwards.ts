@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { protobufType } from "../../src/apiserver/http/kubernetes-protobuf.ts";
-import { parseJson, stringifyJson } from "../../src/machinery/json.ts";
+import { deepEqual } from "../../src/machinery/equality.ts";
+import { isRecord, parseJson, stringifyJson } from "../../src/machinery/json.ts";
 import type { Connection, FuzzReply } from "./connection.ts";
 import type { Corpus, Target } from "./corpus.ts";
 import type { FuzzRequest } from "./requests.ts";
@@ -11,18 +12,15 @@ interface Stored {
   metadata: { name: string; namespace?: string; resourceVersion: string; uid: string };
 }
 
-/** The fields that differ, with both values. */
-function differenceOf(before: object, after: object): string {
-  const sides = [before, after].map((side) => new Map(Object.entries(side)));
-  const names = new Set(sides.flatMap((side) => [...side.keys()]));
-  const differing = [...names].filter(
-    (name) => stringifyJson(sides[0]!.get(name)) !== stringifyJson(sides[1]!.get(name)),
-  );
-  // Last, since managedFields are long.
-  differing.sort((a, b) => Number(a === "metadata") - Number(b === "metadata"));
-  return differing
-    .map((name) => `${name}: ${sides.map((side) => stringifyJson(side.get(name)).slice(0, 1500)).join(" became ")}`)
-    .join("; ");
+/** Where two objects differ, with both values. */
+function differenceOf(before: unknown, after: unknown, path = ""): string[] {
+  if (deepEqual(before, after)) return [];
+  if (!isRecord(before) || !isRecord(after)) {
+    const [was, is] = [before, after].map((side) => stringifyJson(side ?? null).slice(0, 600));
+    return [`${path}: ${was} became ${is}`];
+  }
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...names].flatMap((name) => differenceOf(before[name], after[name], `${path}.${name}`));
 }
 
 /** Reads every object in JSON and protobuf and writes it back unchanged, which must be no change. Gives complaints. */
@@ -73,7 +71,7 @@ export async function checkObjects(
       const after = parseJson(reply!.body) as Stored;
       if (after.metadata.uid !== before.metadata.uid) continue;
       if (after.metadata.resourceVersion !== was.metadata.resourceVersion) {
-        fault(target, `PUT unchanged as ${type} is a change`, `${path} ${differenceOf(was, after)}`);
+        fault(target, `PUT unchanged as ${type} is a change`, `${path} ${differenceOf(was, after).join("; ")}`);
       }
     }
   }

@@ -1,8 +1,9 @@
 /**
  * Sends random and mutated requests to a real server and holds every answer, and the server, to what must always be:
- * `node test/fuzz/run.ts [--seed N] [--seconds N] [--only N]`. A finding comes with the seed and the smallest request
+ * `node test/fuzz/run.ts [--seed N] [--seconds N] [--only N]`. The seed is the commit's unless it is given. A finding comes with the seed and the smallest request
  * that shows it; `--only` sends one request of a seed alone.
  */
+import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { startServerProcess } from "../support/server-process.ts";
@@ -16,7 +17,7 @@ import { shrink } from "./shrink.ts";
 
 const { values: options } = parseArgs({
   options: {
-    seed: { type: "string", default: String(Date.now() % 2 ** 31) },
+    seed: { type: "string", default: seedOfCommit() },
     seconds: { type: "string", default: "60" },
     only: { type: "string" },
   },
@@ -24,6 +25,12 @@ const { values: options } = parseArgs({
 const seed = Number(options.seed);
 const seconds = Number(options.seconds);
 const only = options.only === undefined ? undefined : Number(options.only);
+
+/** Every commit is asked other things, and the same one the same things again. */
+function seedOfCommit(): string {
+  const { stdout, status } = spawnSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" });
+  return String(status === 0 ? Number.parseInt(stdout.slice(0, 7), 16) : Date.now() % 2 ** 31);
+}
 
 const workers = 8;
 /** No request takes this long, also on a slow and busy machine. */

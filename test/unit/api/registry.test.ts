@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { builtInResources, findResource } from "../../../src/api/registry.ts";
 import { builtInSchema, builtInSchemaNames } from "../../../src/api/schemas.ts";
+import type { KubeObject } from "../../../src/machinery/object.ts";
 import { created, resource } from "./support.ts";
 
 test("every GA group-version of Kubernetes v1.36 is served", () => {
@@ -118,4 +119,13 @@ test("a certificate request cannot name another requestor", () => {
     spec: { request: "eA==", signerName: "a.example.com/b", username: "system:admin", groups: ["system:masters"] },
   });
   assert.deepEqual([spec.username, spec.groups], [undefined, undefined]);
+});
+
+test("a DaemonSet's template generation, kept in an annotation, is not for writers of its status to lose", () => {
+  const { strategy } = findResource("apps", "v1", "daemonsets")!;
+  const key = "deprecated.daemonset.template.generation";
+  const old = { metadata: { name: "d", annotations: { [key]: "3", own: "1" } } };
+  const next: KubeObject = { metadata: { name: "d" } };
+  strategy.prepareForStatusUpdate!(next, old);
+  assert.deepEqual(next.metadata.annotations, { [key]: "3" });
 });

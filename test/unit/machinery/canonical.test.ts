@@ -98,6 +98,12 @@ test("a wrong type is a 400 with Go's text", () => {
     () => canonical({ spec: { containers: [{ resources: { limits: { cpu: "x" } } }] } }),
     /quantities must/,
   );
+  for (const broken of [{ toString: "1" }, [], true]) {
+    assert.throws(() => canonicalize({ type: "quantity" }, broken), {
+      code: 400,
+      message: /^quantities must match the regular expression /,
+    });
+  }
   assert.throws(() => canonical({ metadata: { creationTimestamp: "2026-02-30T00:00:00Z" } }), /parsing time/);
 });
 
