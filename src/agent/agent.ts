@@ -46,7 +46,7 @@ export async function startAgent(
     /** Resolves when there is a server to join; containerd starts without waiting for it. */
     readonly joinable: Promise<JoinTarget>;
     /** Awaited before the node says that pods can be created. */
-    readonly usable?: (signal: AbortSignal) => Promise<void>;
+    readonly usable?: (nodeName: string, signal: AbortSignal) => Promise<void>;
   },
 ): Promise<Agent> {
   const { logger } = context;

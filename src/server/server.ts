@@ -5,7 +5,7 @@ import type { Agent, JoinTarget, startAgent } from "../agent/agent.ts";
 import type { NodeOptions } from "../agent/agent-options.ts";
 import { encodeClusterConfig } from "../agent/bootstrap/cluster-config.ts";
 import { writeFileAtomic } from "../agent/host/files.ts";
-import { configMaps, serviceAccounts } from "../api/generated/core-v1.ts";
+import { configMaps, type Node, nodes, serviceAccounts } from "../api/generated/core-v1.ts";
 import { builtInResources } from "../api/registry.ts";
 import { createApiServer } from "../apiserver/api-server.ts";
 import { bootstrapTokenAuthenticator } from "../apiserver/authentication/bootstrap-token.ts";
@@ -18,7 +18,7 @@ import { parseCidr } from "../machinery/cidr.ts";
 import { clusterClock, ioClock } from "../machinery/clock.ts";
 import { ConfigurationError } from "../machinery/configuration-error.ts";
 import type { Logger } from "../machinery/log.ts";
-import type { KubeObject } from "../machinery/object.ts";
+import type { KubeObject, ResourceType } from "../machinery/object.ts";
 import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { TunnelServer } from "../tunnel/tunnel-server.ts";
 import { certificateAuthority } from "./certificate-authority.ts";
@@ -79,7 +79,7 @@ export async function startServer(
         logger,
         signal,
         joinable: joinable.promise,
-        usable: () => podsCanBeCreated(supervisorClient, signal),
+        usable: (name) => podsCanRun(supervisorClient, name, signal),
       });
       // Awaited below, when the control plane is up.
       node.catch(() => {});
@@ -271,21 +271,46 @@ async function startNode(options: NodeOptions, context: Parameters<typeof startA
   return startAgent(options, context);
 }
 
-/** Resolves when a pod of the namespace `default` would be admitted and find all that is mounted into it. */
-async function podsCanBeCreated(client: Client, signal: AbortSignal): Promise<void> {
-  const appears = async (type: typeof serviceAccounts | typeof configMaps, name: string) => {
-    const events = client.watch<KubeObject>(type, {
-      namespace: "default",
+/** A node that is not Ready by then has a reason of its own, which its status tells. */
+const readyTimeoutMs = 5000;
+
+/**
+ * Resolves when a pod of the namespace `default` would be admitted and find all that is mounted into it, and this node is
+ * Ready for it, or does not become so soon.
+ */
+async function podsCanRun(client: Client, nodeName: string, signal: AbortSignal): Promise<void> {
+  const late = new AbortController();
+  const seen = async <T extends KubeObject>(
+    type: ResourceType<T>,
+    name: string,
+    end: AbortSignal,
+    wanted: (object: T) => boolean = () => true,
+  ) => {
+    const events = client.watch<T>(type, {
+      ...(type.namespaced ? { namespace: "default" } : {}),
       fieldSelector: `metadata.name=${name}`,
       sendInitialEvents: true,
       allowWatchBookmarks: true,
       resourceVersionMatch: "NotOlderThan",
-      signal,
+      signal: end,
     });
-    for await (const { type } of events) if (type === "ADDED") return;
+    for await (const { type, object } of events) {
+      if ((type === "ADDED" || type === "MODIFIED") && wanted(object)) return;
+    }
   };
-  await Promise.all([appears(serviceAccounts, "default"), appears(configMaps, "kube-root-ca.crt")]);
+  const timer = ioClock.after(readyTimeoutMs, () => late.abort());
+  const ready = seen(nodes, nodeName, AbortSignal.any([signal, late.signal]), isReady).catch((error) => {
+    if (!late.signal.aborted) throw error;
+  });
+  try {
+    const needed = [seen(serviceAccounts, "default", signal), seen(configMaps, "kube-root-ca.crt", signal), ready];
+    await Promise.all(needed);
+  } finally {
+    timer.cancel();
+  }
 }
+
+const isReady = ({ status }: Node) => status?.conditions?.find(({ type }) => type === "Ready")?.status === "True";
 
 /** A port that cannot be had will not be had by trying again. */
 function unlessPortProblem(error: Error): Error {

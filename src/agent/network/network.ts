@@ -38,7 +38,7 @@ export interface NetworkOptions {
   /** An informer of Nodes that the caller follows already; absent: an own one is started. */
   readonly nodes?: Informer<Node>;
   /** Awaited before the line that tools take for "pods can be created now". */
-  readonly usable?: (signal: AbortSignal) => Promise<void>;
+  readonly usable?: (nodeName: string, signal: AbortSignal) => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Ends the work. What was set up stays, since running pods use it. */
@@ -82,7 +82,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network | u
 
   const network = new PodNetwork(options, backend, podCidr, informer);
   const ready = await network.start();
-  await options.usable?.(signal);
+  await options.usable?.(nodeName, signal);
   logger.info("Node controller sync successful");
   return ready;
 }
