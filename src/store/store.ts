@@ -54,14 +54,20 @@ export interface ListOptions {
 export interface WatchOptions {
   /** Deliver changes with a revision above this one. Throws {@link CompactedError} when it is compacted. */
   readonly afterRevision: number;
-  /** Called with at least one event a time, in order. `progress` is the revision up to which all was delivered. */
+  /**
+   * Called with events in order; with none, when only `progress` moved: the revision up to which all was delivered. A
+   * store whose connection was lost goes on from there by itself, and nothing is missed, repeated or out of order.
+   */
   readonly onEvents: (events: readonly StoreEvent[], progress: number) => void;
-  /** Called at most once, when the watch cannot go on (compacted, store closed or broken). */
+  /** Called at most once, when the watch cannot go on (compacted meanwhile, store closed or broken for good). */
   readonly onError: (error: Error) => void;
 }
 
 export interface Store {
-  /** No other process writes here: whoever got a write's answer finds its event delivered to every live watch. */
+  /**
+   * No other process writes here: whoever got a write's answer finds its event delivered to every live watch. Otherwise
+   * that holds for watches of this process only.
+   */
   readonly exclusive?: boolean;
   get(key: string): Promise<Entry | undefined>;
   /** Entries whose key starts with `prefix`, in key order (bytes). */
@@ -79,14 +85,26 @@ export interface Store {
    * {@link CompactedError} when the revision is gone, also in the middle.
    */
   history(prefix: string, afterRevision: number): AsyncGenerator<readonly StoreEvent[], void>;
-  /** A read barrier: the newest revision at the time of the call. */
+  /**
+   * A read barrier: a revision not below that of any write that was answered, to whomever, before this call. Every live
+   * watch is soon told of a progress of at least this.
+   */
   currentRevision(): Promise<number>;
   /** Forgets history below `revision`; the newest value of each key stays. */
   compact(revision: number): Promise<void>;
   /** Revisions below this one are gone. */
   compactedRevision(): Promise<number>;
+  /**
+   * Makes every revision from now on higher than `above`, and everything older compacted: for a cluster whose revisions
+   * were handed out by another store (a migration, a restored snapshot). Does nothing when they are that high.
+   */
+  raiseRevision(above: number): Promise<void>;
   /** Bytes that the store takes on disk. */
   size(): Promise<number>;
+  /** Why reads or writes cannot be answered at the moment; undefined while all is well. Costs nothing. */
+  problem(): string | undefined;
+  /** Writes a consistent copy to a new file while writes go on. Absent where the database has means of its own. */
+  snapshot?(path: string): Promise<{ readonly revision: number }>;
   /** Finishes writes that were accepted, then closes. Further calls throw {@link StoreClosedError}. */
   close(): Promise<void>;
 }

@@ -47,6 +47,7 @@ export class LogDatabase {
   readonly #history: Database.Statement<[string, string, number, number], LogRow>;
   readonly #expired: Database.Statement<[number, number], { key: string; revision: number }>;
   readonly #keepHistory: Database.Statement<[number]>;
+  readonly #sweepEnd: Database.Statement<[number, number, number], { revision: number }>;
   readonly #setMeta: Database.Statement<[string, number]>;
   #head: number;
   #compacted: number;
@@ -94,6 +95,9 @@ export class LogDatabase {
       "SELECT key, revision FROM log WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?",
     );
     this.#keepHistory = db.prepare("UPDATE log SET expires_at = NULL WHERE revision = ?");
+    this.#sweepEnd = db.prepare(
+      "SELECT revision FROM log WHERE revision >= ? AND revision < ? ORDER BY revision LIMIT 1 OFFSET ?",
+    );
     this.#setMeta = db.prepare("INSERT OR REPLACE INTO meta VALUES (?, ?)");
     this.#head = 0;
     this.#compacted = 0;
@@ -223,11 +227,19 @@ export class LogDatabase {
     this.#compacted = revision;
   }
 
+  /** Makes the next revision higher than `above`. */
+  raise(above: number): void {
+    if (above <= this.#head) return;
+    this.#setMeta.run("head", above);
+    this.#head = above;
+  }
+
   /** Removes a few compacted rows; false when none are left. Restarts where it stopped, also after a crash. */
   sweep(): boolean {
     const from = this.#swept;
-    const to = Math.min(from + sweepStep, this.#compacted);
-    if (from >= to) return false;
+    if (from >= this.#compacted) return false;
+    // By rows and not by numbers: revisions that were raised have wide gaps.
+    const to = this.#sweepEnd.get(from, this.#compacted, sweepStep)?.revision ?? this.#compacted;
     this.#db.transaction(() => {
       this.#db
         .prepare(

@@ -36,6 +36,7 @@ export type Request =
   | { readonly do: "state" }
   | { readonly do: "compact"; readonly revision: number }
   | { readonly do: "sweep" }
+  | { readonly do: "raise"; readonly above: number }
   | { readonly do: "close" };
 
 export interface Replies {
@@ -48,6 +49,7 @@ export interface Replies {
   state: { head: number; compacted: number; size: number; nextExpiryMs: number | undefined };
   compact: { compacted: number };
   sweep: { more: boolean };
+  raise: { head: number };
   close: Record<string, never>;
 }
 

@@ -85,6 +85,8 @@ class SqliteStore implements Store {
   #expiryTimer: Timer | undefined;
   #nextExpiryMs = Number.POSITIVE_INFINITY;
   #closed: Error | undefined;
+  /** Why the last write failed; a write that succeeds ends it. */
+  #problem: string | undefined;
 
   constructor({ path, logger, clock, nativeBinding }: SqliteStoreOptions) {
     this.#clock = clock;
@@ -192,6 +194,18 @@ class SqliteStore implements Store {
     return this.#compacted;
   }
 
+  async raiseRevision(above: number): Promise<void> {
+    const { head } = await this.#call<"raise">({ do: "raise", above });
+    if (head === this.#head) return;
+    this.#head = head;
+    for (const watcher of this.#watchers) if (watcher.live) this.#deliver(watcher, [], head);
+    await this.compact(head);
+  }
+
+  problem(): string | undefined {
+    return this.#closed?.message ?? this.#problem;
+  }
+
   async size(): Promise<number> {
     return (await this.#call<"state">({ do: "state" })).size;
   }
@@ -260,8 +274,10 @@ class SqliteStore implements Store {
       const bytes = packer.finish();
       try {
         const reply = await this.#call<"write">({ do: "write", writes, bytes }, [bytes]);
+        this.#problem = undefined;
         this.#settle(batch, reply);
       } catch (error) {
+        this.#problem = (error as Error).message;
         for (const write of batch) write.reject(error as Error);
       }
     }
@@ -308,7 +324,7 @@ class SqliteStore implements Store {
       const own = events.filter(
         (event) => event.revision > watcher.afterRevision && event.key.startsWith(watcher.prefix),
       );
-      if (own.length > 0) this.#deliver(watcher, own, last.revision);
+      this.#deliver(watcher, own, last.revision);
     }
   }
 

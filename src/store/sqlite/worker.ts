@@ -57,6 +57,9 @@ function handle(db: LogDatabase, request: Request): Replies[keyof Replies] {
       return { compacted: db.compacted };
     case "sweep":
       return { more: db.sweep() };
+    case "raise":
+      db.raise(request.above);
+      return { head: db.head };
     case "close":
       db.close();
       return {};

@@ -298,6 +298,43 @@ export function storeSuite(name: string, open: () => Promise<StoreHarness>): voi
       assert.ok(compacted < young, "what is younger than an interval is kept");
     });
 
+    test("revisions that were raised go on above, also after opening again, and older ones are compacted", async () => {
+      const old = await put(store, "/raise/a", "1");
+      const kept = await put(store, "/raise/a", "2");
+      const above = kept + 20;
+      await store.raiseRevision(above);
+      assert.ok((await store.currentRevision()) >= above);
+      assert.equal((await store.get("/raise/a"))?.modRevision, kept);
+      await assert.rejects(store.history("/raise/", old).next(), CompactedError);
+      store = await harness.reopen();
+      assert.ok((await put(store, "/raise/b", "1")) > above);
+      const head = await store.currentRevision();
+      await store.raiseRevision(above);
+      assert.equal(await store.currentRevision(), head, "what is that high already stays");
+    });
+
+    test("a watch is told of a progress of at least the current revision, also when others' keys changed", async () => {
+      let seen = 0;
+      const told = Promise.withResolvers<void>();
+      let wanted = Number.POSITIVE_INFINITY;
+      const stop = await store.watch("/progress/", {
+        afterRevision: await store.currentRevision(),
+        onEvents: (_events, progress) => {
+          seen = progress;
+          if (progress >= wanted) told.resolve();
+        },
+        onError: told.reject,
+      });
+      await put(store, "/not-watched/a", "1");
+      wanted = await store.currentRevision();
+      if (seen < wanted) await told.promise;
+      stop();
+    });
+
+    test("a store that answers has no problem", () => {
+      assert.equal(store.problem(), undefined);
+    });
+
     test("everything is there after closing and opening, and revisions go on above", async () => {
       const last = await put(store, "/reopen/a", "1");
       await store.delete("/reopen/a", last);

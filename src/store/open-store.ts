@@ -1,0 +1,31 @@
+import type { Clock } from "../machinery/clock.ts";
+import { ConfigurationError } from "../machinery/configuration-error.ts";
+import type { Logger } from "../machinery/log.ts";
+import { type DatastoreEndpoint, type DatastoreFiles, describeDatastore } from "./datastore-endpoint.ts";
+import { openSqliteStore } from "./sqlite/sqlite-store.ts";
+import type { Store } from "./store.ts";
+
+export interface OpenStoreOptions {
+  readonly endpoint: DatastoreEndpoint;
+  /** For the connections to databases elsewhere. */
+  readonly files: DatastoreFiles;
+  /** Where SQLite's file is when the endpoint names none. */
+  readonly sqlitePath: string;
+  readonly logger: Logger;
+  /** Cluster time: life times and the compaction schedule follow it where the store decides them. */
+  readonly clock: Clock;
+}
+
+/**
+ * Opens the store that an endpoint names; the clients of other databases are loaded only for them. Rejects with
+ * UnavailableError when it cannot be reached or used, and with ConfigurationError when that will not change by itself.
+ */
+export async function openStore(options: OpenStoreOptions): Promise<Store> {
+  const { endpoint, sqlitePath, logger, clock } = options;
+  switch (endpoint.kind) {
+    case "sqlite":
+      return openSqliteStore({ path: endpoint.path ?? sqlitePath, logger, clock });
+    default:
+      throw new ConfigurationError(`the datastore ${describeDatastore(endpoint)} is not built in yet; use SQLite`);
+  }
+}
