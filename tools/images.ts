@@ -63,6 +63,15 @@ const testEntry: Image = {
   inputs: ["images/test-entry"],
   basedOn: ["k3ts/test-web:1.0"],
 };
+/** Only tests use them. */
+const testDatabases: Image[] = ["etcd", "postgres", "mariadb"].map((target) => ({
+  names: [`k3ts/test-${target}:1.0`],
+  dockerfile: "images/test-databases/Dockerfile",
+  context: "images/test-databases",
+  target,
+  inputs: ["images/test-databases"],
+  basedOn: [baseImage],
+}));
 const nodeInputs = ["dist/k3ts", "dist/native", "dist/images", "images/warm-cache.sh"];
 const agent: Image = {
   names: ["k3ts/agent", `k3ts/agent:${versionTag}`],
@@ -84,14 +93,33 @@ const server: Image = {
 /** Bundles the program alone. */
 export const bundleTask: ListrTask = { title: "Bundle", task: makeBundle };
 
+/** An engine, and in it the image that all others build on. */
+const beginning: ListrTask[] = [
+  {
+    title: "Docker Engine",
+    task: (_, task) => ensureEngine({ say: shownIn(task) }).then(() => {}),
+  },
+  { title: "Base image", task: (_, task) => ensureBaseImage({ say: shownIn(task) }) },
+];
+
+/** The steps that end with the images of `test/support/database.ts` in the engine. */
+export function databaseImageTasks(): ListrTask[] {
+  return [
+    ...beginning,
+    {
+      title: "Databases for tests",
+      task: async (_, task) => {
+        // One after the other: they share their first stage.
+        for (const image of testDatabases) await ensureImage(image, shownIn(task));
+      },
+    },
+  ];
+}
+
 /** The steps that end with all images in the engine. */
 export function imageTasks(): ListrTask[] {
   return [
-    {
-      title: "Docker Engine",
-      task: (_, task) => ensureEngine({ say: shownIn(task) }).then(() => {}),
-    },
-    { title: "Base image", task: (_, task) => ensureBaseImage({ say: shownIn(task) }) },
+    ...beginning,
     {
       title: "Parts",
       task: (_, task) =>

@@ -1,8 +1,8 @@
 /**
  * All checks, from the quick to the slow: `npm test`. Stops at the first stage that fails.
  *
- * `npm test -- unit api` runs the named stages only; the stages are lint, unit, api, fuzz, conformance and
- * e2e.
+ * `npm test -- unit api` runs the named stages only; the stages are lint, unit, api, fuzz, conformance,
+ * store and e2e.
  *
  * A test file that fails is run once more, alone. Where it passes then, the stage passes and the summary names the
  * test as unsteady: it is to be mended, but one race in some thousand tests does not hide what all others say.
@@ -14,7 +14,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ioClock } from "../src/machinery/clock.ts";
 import type { FailedTest } from "./failed-tests.ts";
-import { imageTasks } from "./images.ts";
+import { databaseImageTasks, imageTasks } from "./images.ts";
 import { runTasks } from "./tasks.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -48,6 +48,14 @@ const stages: Stage[] = [
     // Mostly waiting for controllers: two files at once keep the stage short.
     name: "conformance",
     run: () => nodeTest("test/conformance/**/*.test.ts", { timeoutMs: 300_000, concurrency: 2 }),
+  },
+  {
+    // The stores on real databases, and what they withstand.
+    name: "store",
+    run: async () => {
+      if (!(await runTasks(databaseImageTasks()))) return false;
+      return nodeTest("test/store/**/*.test.ts", { timeoutMs: 600_000, concurrency: 2 });
+    },
   },
   {
     name: "e2e",
