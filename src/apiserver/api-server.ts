@@ -91,7 +91,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const stopping = new AbortController();
   const { signal } = stopping;
 
-  const feed = new StoreFeed(store, logger);
+  const feed = new StoreFeed(store, ioClock, logger);
   await feed.start();
   const resources = new ResourceTable(builtInResources);
   const caches = new CacheSet(store, feed, ioClock);
@@ -202,10 +202,6 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   );
 
   const metrics = new RequestMetrics(ioClock);
-  let storeFailure: string | undefined;
-  feed.onFailure((error) => {
-    storeFailure = error.message;
-  });
   const handler = new Handler({
     core,
     context,
@@ -227,7 +223,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
         ping: undefined,
         log: undefined,
         // The name that tools know; it says whether the store answers.
-        etcd: storeFailure,
+        etcd: feed.problem(),
         "poststarthook/rbac/bootstrap-roles": ready ? undefined : "not finished",
       }),
       metrics: () => metrics.text(core) + aggregator.metrics(),

@@ -1,6 +1,6 @@
 import type { ResourceFacts } from "../../api/resource.ts";
 import type { Clock, Timer } from "../../machinery/clock.ts";
-import { expired, StatusError } from "../../machinery/status.ts";
+import { expired, StatusError, serviceUnavailable } from "../../machinery/status.ts";
 import { CompactedError, type Store, type StoreEvent } from "../../store/store.ts";
 import type { CachedObject } from "./cached-object.ts";
 import { prefixOf } from "./codec.ts";
@@ -100,12 +100,16 @@ export class ResourceCache {
 
   /** Fills the cache at first use. Rejects when the store cannot be read; the next call tries again. */
   ready(): Promise<void> {
-    this.#filling ??= this.#fill().catch((error) => {
-      this.#filling = undefined;
-      this.#unlisten?.();
+    if (this.#filling) return this.#filling;
+    const filling: Promise<void> = this.#fill().catch((error) => {
+      if (this.#filling === filling) {
+        this.#filling = undefined;
+        this.#unlisten?.();
+      }
       throw error;
     });
-    return this.#filling;
+    this.#filling = filling;
+    return filling;
   }
 
   /** The revision that this cache has seen everything of. */
@@ -250,12 +254,21 @@ export class ResourceCache {
 
   async #fill(): Promise<void> {
     // What an attempt that failed half-way left behind may be out of date.
-    this.#items = new OrderedMap();
+    const found = new OrderedMap<CachedObject>();
+    this.#items = found;
     this.#early = [];
-    this.#unlisten = this.#feed.listen(prefixOf(this.facts), (events) => {
+    const unlisten = this.#feed.listen(prefixOf(this.facts), (events) => {
       if (this.#early) this.#early.push(...events);
       else this.#take(events);
     });
+    const forget = this.#feed.onRestart(() =>
+      this.#startOver(expired("the connection to the store was lost for too long; list again")),
+    );
+    const end = () => {
+      unlisten();
+      forget();
+    };
+    this.#unlisten = end;
     const prefix = this.keyPrefix(undefined);
     let after: string | undefined;
     let revision: number | undefined;
@@ -269,10 +282,11 @@ export class ResourceCache {
       // A copy, because the entry's bytes are a view of a whole page.
       const own = page.entries.map((entry) => ({ ...entry, value: Buffer.from(entry.value) }));
       const items = decodeEntries(this.facts, own);
-      for (const item of "then" in items ? await items : items) this.#items.set(item);
+      for (const item of "then" in items ? await items : items) found.set(item);
       if (!page.more) break;
       after = page.entries.at(-1)!.key;
     }
+    if (this.#unlisten !== end) throw serviceUnavailable("the connection to the store was lost while it was read");
     this.#windowStart = revision;
     const early = this.#early.filter((event) => event.revision > revision);
     this.#early = undefined;

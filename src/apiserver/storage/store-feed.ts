@@ -1,6 +1,7 @@
+import type { Clock } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { serviceUnavailable } from "../../machinery/status.ts";
-import type { Store, StoreEvent } from "../../store/store.ts";
+import { CompactedError, type Store, StoreClosedError, type StoreEvent } from "../../store/store.ts";
 
 /** Every key of the API lies below this. */
 export const keyRoot = "/registry/";
@@ -8,51 +9,68 @@ export const keyRoot = "/registry/";
 /** Takes the events of the keys below one prefix, in the order of revisions. */
 export type FeedListener = (events: readonly StoreEvent[]) => void;
 
+/** How long a read waits for the store's watch to catch up with the store before it is told to come again. */
+const catchUpTimeoutMs = 10_000;
+/** Between attempts to begin a new watch. */
+const restartDelayMs = 1000;
+
 /**
  * The one watch on the store that all caches live from. It knows the newest revision, so that a cache of a resource
- * that never changes still has a current one.
+ * that never changes still has a current one. Where the watch lost its place for good (the store was away for longer than
+ * it keeps history), it begins anew and every cache starts over; until then nothing is answered.
  */
 export class StoreFeed {
   readonly #store: Store;
+  readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #listeners = new Map<string, Set<FeedListener>>();
   readonly #waiting: { revision: number; resolve: () => void }[] = [];
   #revision = 0;
   #stop: (() => void) | undefined;
   #failed: Error | undefined;
-  readonly #onFail: ((error: Error) => void)[] = [];
+  #stopped = false;
+  #asking: Promise<number> | undefined;
+  #askingNext: Promise<number> | undefined;
+  readonly #onRestart = new Set<() => void>();
 
-  constructor(store: Store, logger: Logger) {
+  /** @param clock the io clock */
+  constructor(store: Store, clock: Clock, logger: Logger) {
     this.#store = store;
+    this.#clock = clock;
     this.#logger = logger;
   }
 
   async start(): Promise<void> {
     const head = await this.#store.currentRevision();
     this.#revision = head;
-    this.#stop = await this.#store.watch(keyRoot, {
+    const stop = await this.#store.watch(keyRoot, {
       afterRevision: head,
       onEvents: (events, progress) => this.#onEvents(events, progress),
-      onError: (error) => {
-        this.#failed = error;
-        this.#logger.error({ err: error }, "The store's watch ended; the API cannot answer any more");
-        for (const tell of this.#onFail) tell(error);
-      },
+      onError: (error) => this.#onError(error),
     });
+    if (this.#stopped) stop();
+    else this.#stop = stop;
   }
 
   stop(): void {
+    this.#stopped = true;
     this.#stop?.();
+  }
+
+  /** Why nothing can be read at the moment. */
+  problem(): string | undefined {
+    return this.#failed?.message ?? this.#store.problem();
+  }
+
+  /** Calls `tell` when events may have been missed, before anything is answered again. */
+  onRestart(tell: () => void): () => void {
+    this.#onRestart.add(tell);
+    return () => this.#onRestart.delete(tell);
   }
 
   /** The newest revision that every cache has seen. */
   get revision(): number {
     return this.#revision;
-  }
-
-  /** Calls `tell` when the store is lost for good. */
-  onFailure(tell: (error: Error) => void): void {
-    this.#onFail.push(tell);
   }
 
   assertAlive(): void {
@@ -72,14 +90,82 @@ export class StoreFeed {
     this.assertAlive();
     // A store that has one writer delivers an event before it answers the write: nothing to wait for.
     if (this.#store.exclusive) return;
-    const revision = await this.#store.currentRevision();
-    await this.reached(revision);
+    const revision = await this.#newestRevision();
+    if (revision <= this.#revision) return;
+    const late = new AbortController();
+    const patience = this.#clock.sleep(catchUpTimeoutMs, late.signal).then(
+      () => {
+        throw serviceUnavailable(
+          `the store's watch stands at revision ${this.#revision} and the store at ${revision}; it is catching up`,
+        );
+      },
+      () => {},
+    );
+    try {
+      await Promise.race([this.reached(revision), patience]);
+    } finally {
+      late.abort();
+    }
+    this.assertAlive();
+  }
+
+  /**
+   * The store's newest revision at some time after the call: who asks while an answer is under way, which may be too old
+   * for it, shares the next one with all others that do.
+   */
+  #newestRevision(): Promise<number> {
+    if (!this.#asking) {
+      this.#asking = this.#store.currentRevision().finally(() => {
+        this.#asking = undefined;
+      });
+      return this.#asking;
+    }
+    this.#askingNext ??= this.#asking
+      .catch(() => {})
+      .then(() => {
+        this.#askingNext = undefined;
+        return this.#newestRevision();
+      });
+    return this.#askingNext;
   }
 
   /** Resolves when this revision was delivered. */
   reached(revision: number): Promise<void> {
     if (revision <= this.#revision) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ revision, resolve }));
+  }
+
+  #onError(error: Error): void {
+    this.#failed = error;
+    if (this.#stopped) return;
+    if (error instanceof StoreClosedError) {
+      this.#logger.error({ err: error }, "The store was closed; the API cannot answer any more");
+      return;
+    }
+    const lost = error instanceof CompactedError;
+    this.#logger.warn(
+      { err: error },
+      lost ? "The store's watch lost its place; it begins anew" : "The store's watch ended",
+    );
+    void this.#restart();
+  }
+
+  async #restart(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        await this.start();
+        for (const tell of [...this.#onRestart]) tell();
+        this.#failed = undefined;
+        // Whoever waited for a revision finds out for itself what became of it.
+        for (const { resolve } of this.#waiting.splice(0)) resolve();
+        this.#logger.info({ revision: this.#revision }, "The store's watch goes on");
+        return;
+      } catch (error) {
+        this.#failed = error as Error;
+        if (error instanceof StoreClosedError) return;
+        await this.#clock.sleep(restartDelayMs);
+      }
+    }
   }
 
   #onEvents(events: readonly StoreEvent[], progress: number): void {

@@ -6,7 +6,9 @@ import { keyFor, toStored } from "../../../../src/apiserver/storage/codec.ts";
 import { type CacheEvent, ResourceCache } from "../../../../src/apiserver/storage/resource-cache.ts";
 import { StoreFeed } from "../../../../src/apiserver/storage/store-feed.ts";
 import { silentLogger } from "../../../../src/machinery/log.ts";
+import type { StatusError } from "../../../../src/machinery/status.ts";
 import { openSqliteStore } from "../../../../src/store/sqlite/sqlite-store.ts";
+import { CompactedError, type Store, type WatchOptions } from "../../../../src/store/store.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
@@ -16,7 +18,7 @@ async function setUp(t: TestContext) {
   const clock = new FakeClock();
   const store = await openSqliteStore({ path: join(temporaryDirectory(t), "s.db"), logger: silentLogger, clock });
   t.after(() => store.close());
-  const feed = new StoreFeed(store, silentLogger);
+  const feed = new StoreFeed(store, clock, silentLogger);
   await feed.start();
   const cache = new ResourceCache(facts, store, feed, clock);
   const write = async (name: string, value: string): Promise<number> => {
@@ -89,4 +91,40 @@ test("a revision that does not come is refused with the error that clients retry
   const waiting = assert.rejects(cache.reached(revision + 10), { code: 504, message: /Too large resource version/ });
   await clock.advance(3000);
   await waiting;
+});
+
+test("a store's watch that lost its place begins anew: watchers are told to list again, and reads are current", async (t) => {
+  const { clock, store, write } = await setUp(t);
+  let lose: (error: Error) => void = () => {};
+  const losing: Store = Object.assign(Object.create(store) as Store, {
+    exclusive: false,
+    problem: () => undefined,
+    currentRevision: () => store.currentRevision(),
+    list: (...args: Parameters<Store["list"]>) => store.list(...args),
+    async watch(prefix: string, options: WatchOptions) {
+      const stop = await store.watch(prefix, options);
+      lose = (error) => {
+        stop();
+        options.onError(error);
+      };
+      return stop;
+    },
+  });
+  const feed = new StoreFeed(losing, clock, silentLogger);
+  await feed.start();
+  t.after(() => feed.stop());
+  const cache = new ResourceCache(facts, losing, feed, clock);
+  await write("a", "1");
+  await cache.barrier();
+  const closed = Promise.withResolvers<StatusError | undefined>();
+  cache.watch(cache.revision, { onEvents: () => {}, onClose: closed.resolve });
+  lose(new CompactedError(1, 2));
+  assert.match(feed.problem() ?? "", /compacted/);
+  await assert.rejects(cache.barrier(), { code: 503 });
+  const missed = write("b", "1");
+  assert.equal((await closed.promise)?.code, 410);
+  await missed;
+  assert.equal(feed.problem(), undefined);
+  await cache.barrier();
+  assert.equal(cache.size, 2);
 });
