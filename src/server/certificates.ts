@@ -38,9 +38,19 @@ export interface ServerCertificates {
   readonly serviceAccountKey: string;
 }
 
-interface LeafSpec {
+/** A certificate authority of the cluster. */
+export interface AuthoritySpec {
+  /** Its files' name in the directory, without ".crt" and ".key". */
   readonly file: string;
-  readonly ca: "server-ca" | "client-ca" | "request-header-ca";
+  /** Its common name up to the "@" and the time of its making. */
+  readonly commonName: string;
+}
+
+/** A certificate that one of the authorities signs. */
+export interface LeafSpec {
+  readonly file: string;
+  /** The authority's file. */
+  readonly ca: string;
   readonly commonName: string;
   readonly organizations?: readonly string[];
   readonly names?: readonly string[];
@@ -55,7 +65,10 @@ export function generateKey(): string {
   }) as string;
 }
 
-const caNames = ["server-ca", "client-ca", "request-header-ca"] as const;
+const authorities: readonly AuthoritySpec[] = ["server-ca", "client-ca", "request-header-ca"].map((file) => ({
+  file,
+  commonName: `k3s-${file}`,
+}));
 
 const clientLeaves: readonly LeafSpec[] = [
   {
@@ -129,7 +142,42 @@ export async function prepareCertificates(
   clock: Clock = ioClock,
 ): Promise<ServerCertificates> {
   mkdirSync(join(directory, "temporary-certs"), { recursive: true, mode: 0o700 });
-  const nowMs = clock.now();
+  const serving: LeafSpec = {
+    file: "serving-kube-apiserver",
+    ca: "server-ca",
+    commonName: "kube-apiserver",
+    names: servingNames,
+    usages: ["serverAuth"],
+  };
+  const pair = await ensureCertificates(directory, authorities, [...clientLeaves, serving], {
+    keys: ["service"],
+    clock,
+  });
+  return {
+    serverCa: pair("server-ca"),
+    clientCa: pair("client-ca"),
+    requestHeaderCa: pair("request-header-ca"),
+    serverCaBundle: pair("server-ca").certificate,
+    serving: pair("serving-kube-apiserver"),
+    admin: pair("client-admin"),
+    apiserver: pair("client-kube-apiserver"),
+    authProxy: pair("client-auth-proxy"),
+    serviceAccountKey: readFileSync(join(directory, "service.key"), "utf8"),
+  };
+}
+
+/**
+ * Makes the authorities that are missing in `directory`, and the leaves that are missing or due, and writes them (0600).
+ * @param options.keys private keys without a certificate
+ * @returns what stands there then, by file name
+ */
+export async function ensureCertificates(
+  directory: string,
+  authorities: readonly AuthoritySpec[],
+  leaves: readonly LeafSpec[],
+  options: { readonly keys?: readonly string[]; readonly clock: Clock },
+): Promise<(file: string) => KeyPair> {
+  const nowMs = options.clock.now();
   const batch: SignRequest[] = [];
   const writes: { path: string; ca?: string }[] = [];
   const keys: Promise<void>[] = [];
@@ -146,14 +194,14 @@ export async function prepareCertificates(
   };
 
   const cas = new Map<string, { certificate: string; key: string; fresh: boolean }>();
-  for (const name of caNames) {
+  for (const { file: name, commonName } of authorities) {
     const existing = read(`${name}.crt`);
     const key = keyOf(name);
     cas.set(name, { certificate: existing ?? "", key, fresh: existing === undefined });
     if (existing !== undefined) continue;
     batch.push({
       id: name,
-      commonName: `k3s-${name}@${Math.floor(nowMs / 1000)}`,
+      commonName: `${commonName}@${Math.floor(nowMs / 1000)}`,
       organizations: [],
       dnsNames: [],
       ipAddresses: [],
@@ -166,16 +214,6 @@ export async function prepareCertificates(
     writes.push({ path: join(directory, `${name}.crt`) });
   }
 
-  const leaves: readonly LeafSpec[] = [
-    ...clientLeaves,
-    {
-      file: "serving-kube-apiserver",
-      ca: "server-ca",
-      commonName: "kube-apiserver",
-      names: servingNames,
-      usages: ["serverAuth"],
-    },
-  ];
   for (const spec of leaves) {
     const ca = cas.get(spec.ca)!;
     const existing = read(`${spec.file}.crt`);
@@ -193,7 +231,7 @@ export async function prepareCertificates(
     });
     writes.push({ path: join(directory, `${spec.file}.crt`), ca: spec.ca });
   }
-  const serviceAccountKey = keyOf("service");
+  options.keys?.forEach(keyOf);
   // A key without its certificate gets a new one; a certificate without its key would be lost: keys are kept first.
   const [pems] = await Promise.all([batch.length > 0 ? signCertificates(batch) : [], ...keys]);
   const made = new Map(batch.map(({ id }, index) => [id, pems[index]!]));
@@ -204,18 +242,7 @@ export async function prepareCertificates(
     }),
   );
 
-  const pair = (file: string): KeyPair => ({ certificate: read(`${file}.crt`)!, key: read(`${file}.key`)! });
-  return {
-    serverCa: pair("server-ca"),
-    clientCa: pair("client-ca"),
-    requestHeaderCa: pair("request-header-ca"),
-    serverCaBundle: read("server-ca.crt")!,
-    serving: pair("serving-kube-apiserver"),
-    admin: pair("client-admin"),
-    apiserver: pair("client-kube-apiserver"),
-    authProxy: pair("client-auth-proxy"),
-    serviceAccountKey,
-  };
+  return (file) => ({ certificate: read(`${file}.crt`)!, key: read(`${file}.key`)! });
 }
 
 /** Signs the public key of a DER certificate request for a node. The reply is the leaf followed by its CA. */
