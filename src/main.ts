@@ -42,6 +42,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   crictl: { help: "Talk to the container runtime", load: async () => (await import("./commands/crictl.ts")).crictl },
   ctr: { help: "Run containerd's ctr", load: async () => (await import("./commands/ctr.ts")).ctr },
   token: { help: "Manage join tokens", load: async () => (await import("./commands/token.ts")).token },
+  datastore: {
+    help: "Move a cluster's data to another store",
+    load: async () => (await import("./commands/datastore.ts")).datastore,
+  },
   "check-config": {
     help: "Tell what this machine lacks to run a node",
     load: async () => (await import("./commands/check-config.ts")).checkConfig,

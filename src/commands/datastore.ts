@@ -1,0 +1,98 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { Command } from "commander";
+import { builtInResources } from "../api/registry.ts";
+import { clusterClock } from "../machinery/clock.ts";
+import { ConfigurationError } from "../machinery/configuration-error.ts";
+import { silentLogger } from "../machinery/log.ts";
+import { type DatastoreFiles, describeDatastore, parseDatastoreEndpoint } from "../store/datastore-endpoint.ts";
+import { migrateStore } from "../store/migrate.ts";
+import { openStore } from "../store/open-store.ts";
+import type { Store } from "../store/store.ts";
+
+/** Where servers say that they live. */
+const serverLeases = "/registry/masterleases/";
+
+/** `k3ts datastore`: moves a cluster from one store to another. @returns the exit code */
+export async function datastore(args: readonly string[]): Promise<number> {
+  const program = new Command("k3ts datastore").description("Move a cluster's data to another store").exitOverride();
+  const migrate = program
+    .command("migrate")
+    .description("Copy all data of a stopped cluster into an empty store, and compare it at the end")
+    .option(
+      "--from <endpoint>",
+      "the present store, as --datastore-endpoint takes it (default: the data directory's SQLite)",
+    )
+    .requiredOption("--to <endpoint>", "the new store, as --datastore-endpoint takes it")
+    .option("-d, --data-dir <folder>", "the server's data", "/var/lib/rancher/k3s")
+    .option("--force", "go on although servers seem to use the present store");
+  for (const side of ["from", "to"]) {
+    migrate
+      .option(`--${side}-cafile <file>`, `authority of the ${side === "from" ? "present" : "new"} store's certificate`)
+      .option(`--${side}-certfile <file>`, "client certificate to show it")
+      .option(`--${side}-keyfile <file>`, "the certificate's key");
+  }
+  migrate.action(async (flags: Record<string, string | undefined>) => {
+    const from = await openSide("from", flags);
+    try {
+      if (!flags["force"]) await refuseWhileUsed(from);
+      const to = await openSide("to", flags);
+      try {
+        await move(from, to, describeDatastore(parseDatastoreEndpoint(flags["from"] ?? "")));
+      } finally {
+        await to.close();
+      }
+    } finally {
+      await from.close();
+    }
+    process.stdout.write(`Start the servers with --datastore-endpoint ${describeTarget(flags["to"] ?? "")} now.\n`);
+  });
+  await program.parseAsync(args, { from: "user" });
+  return 0;
+}
+
+async function openSide(side: "from" | "to", flags: Record<string, string | undefined>): Promise<Store> {
+  const endpoint = parseDatastoreEndpoint(flags[side] ?? "");
+  if (side === "to" && describeDatastore(endpoint) === describeDatastore(parseDatastoreEndpoint(flags["from"] ?? ""))) {
+    throw new ConfigurationError("--from and --to name the same store");
+  }
+  const [ca, cert, key] = ["Cafile", "Certfile", "Keyfile"].map((name) => flags[`${side}${name}`]);
+  const files: DatastoreFiles = { ...(ca ? { ca } : {}), ...(cert ? { cert } : {}), ...(key ? { key } : {}) };
+  const sqlitePath = join(flags["dataDir"]!, "server", "db", "state.db");
+  if (side === "from" && endpoint.kind === "sqlite" && !existsSync(endpoint.path ?? sqlitePath)) {
+    throw new ConfigurationError(
+      `there is no database at ${endpoint.path ?? sqlitePath}; name the present store with --from`,
+    );
+  }
+  return openStore({ endpoint, files, sqlitePath, logger: silentLogger, clock: clusterClock }).catch((error: Error) => {
+    throw new Error(`the store given by --${side} cannot be opened: ${error.message}`);
+  });
+}
+
+async function refuseWhileUsed(store: Store): Promise<void> {
+  const { entries } = await store.list(serverLeases);
+  const addresses = entries.map(({ key }) => key.slice(serverLeases.length));
+  if (addresses.length === 0) return;
+  throw new Error(
+    `servers use the present store: ${addresses.join(", ")}; stop them and wait for 15 s, or give --force when they are gone`,
+  );
+}
+
+async function move(from: Store, to: Store, source: string): Promise<void> {
+  const lifetimes = builtInResources.flatMap(({ storage }) =>
+    storage?.ttlSeconds === undefined ? [] : [[`/registry/${storage.prefix}/`, storage.ttlSeconds] as const],
+  );
+  const { entries, revision } = await migrateStore(from, to, {
+    source,
+    lifetimeOf: (key) => lifetimes.find(([prefix]) => key.startsWith(prefix))?.[1],
+    leaveOut: (key) => key.startsWith(serverLeases),
+    onProgress: (count) => process.stderr.write(`\r${count} entries moved`),
+  });
+  process.stderr.write("\n");
+  process.stdout.write(`Moved and compared ${entries} entries; the cluster goes on from revision ${revision}.\n`);
+}
+
+/** Without the secrets that the endpoint may hold. */
+function describeTarget(endpoint: string): string {
+  return describeDatastore(parseDatastoreEndpoint(endpoint));
+}
