@@ -33,19 +33,22 @@ export async function datastore(args: readonly string[]): Promise<number> {
       .option(`--${side}-keyfile <file>`, "the certificate's key");
   }
   migrate.action(async (flags: Record<string, string | undefined>) => {
+    if (describe(flags["from"]) === describe(flags["to"])) {
+      throw new ConfigurationError("--from and --to name the same store");
+    }
     const from = await openSide("from", flags);
     try {
       if (!flags["force"]) await refuseWhileUsed(from);
       const to = await openSide("to", flags);
       try {
-        await move(from, to, describeDatastore(parseDatastoreEndpoint(flags["from"] ?? "")));
+        await move(from, to, describe(flags["from"]));
       } finally {
         await to.close();
       }
     } finally {
       await from.close();
     }
-    process.stdout.write(`Start the servers with --datastore-endpoint ${describeTarget(flags["to"] ?? "")} now.\n`);
+    process.stdout.write(`Start the servers with --datastore-endpoint ${describe(flags["to"])} now.\n`);
   });
   await program.parseAsync(args, { from: "user" });
   return 0;
@@ -53,9 +56,6 @@ export async function datastore(args: readonly string[]): Promise<number> {
 
 async function openSide(side: "from" | "to", flags: Record<string, string | undefined>): Promise<Store> {
   const endpoint = parseDatastoreEndpoint(flags[side] ?? "");
-  if (side === "to" && describeDatastore(endpoint) === describeDatastore(parseDatastoreEndpoint(flags["from"] ?? ""))) {
-    throw new ConfigurationError("--from and --to name the same store");
-  }
   const [ca, cert, key] = ["Cafile", "Certfile", "Keyfile"].map((name) => flags[`${side}${name}`]);
   const files: DatastoreFiles = { ...(ca ? { ca } : {}), ...(cert ? { cert } : {}), ...(key ? { key } : {}) };
   const sqlitePath = join(flags["dataDir"]!, "server", "db", "state.db");
@@ -93,6 +93,6 @@ async function move(from: Store, to: Store, source: string): Promise<void> {
 }
 
 /** Without the secrets that the endpoint may hold. */
-function describeTarget(endpoint: string): string {
+function describe(endpoint = ""): string {
   return describeDatastore(parseDatastoreEndpoint(endpoint));
 }
