@@ -1,6 +1,4 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
-import { createConnection } from "node:net";
-import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import { type ClientHttp2Stream, constants } from "node:http2";
 import { type Clock, ioClock, type Timer } from "../machinery/clock.ts";
 import {
   decodeMessage,
@@ -9,6 +7,10 @@ import {
   type MessageInput,
   type MessageOutput,
 } from "../machinery/protobuf.ts";
+import { FrameReader, frame, OversizeError } from "./grpc-frames.ts";
+import { GrpcSession, type GrpcTarget, type SessionOptions } from "./grpc-session.ts";
+
+export type { GrpcTarget } from "./grpc-session.ts";
 
 /** One method of a service. */
 export interface MethodDescriptor<Req extends Message = Message, Res extends Message = Message> {
@@ -18,10 +20,11 @@ export interface MethodDescriptor<Req extends Message = Message, Res extends Mes
   readonly response: Res;
 }
 
-/** Where the server is: a unix socket, or an address with TLS (or without, for tests on loopback). */
-export type GrpcTarget =
-  | { readonly socketPath: string }
-  | { readonly host: string; readonly port: number; readonly tls?: ConnectionOptions };
+export interface GrpcClientOptions extends SessionOptions {
+  readonly clock?: Clock;
+  /** A reply larger than this ends the call with RESOURCE_EXHAUSTED: a broken peer must not take all memory. 64 MiB. */
+  readonly largestMessageBytes?: number;
+}
 
 export interface CallOptions {
   /** The call fails with DEADLINE_EXCEEDED after this long. Absent: no deadline. */
@@ -54,13 +57,16 @@ export const grpcCodes = [
 
 export type GrpcCode = (typeof grpcCodes)[number];
 
-/** A call that did not end with OK. `message` is the server's text, or what broke. */
+/** A call that did not end with OK. `message` is the server's text, or what broke (which is the cause then). */
 export class GrpcError extends Error {
   readonly code: GrpcCode;
-  constructor(code: GrpcCode, message: string) {
-    super(message);
+  /** The server cannot have begun with it: there was no connection, or it refused the call as it came. */
+  readonly unsent: boolean;
+  constructor(code: GrpcCode, message: string, options: { unsent?: boolean; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.name = "GrpcError";
     this.code = code;
+    this.unsent = options.unsent ?? false;
   }
 }
 
@@ -72,39 +78,58 @@ export interface BidiCall<Req extends Message, Res extends Message> {
   readonly responses: AsyncIterable<MessageOutput<Res>>;
 }
 
-/** A reply larger than this ends the call: a broken peer must not take all memory. */
-const largestMessageBytes = 64 * 1024 * 1024;
-
-function frame(payload: Buffer): Buffer {
-  const framed = Buffer.allocUnsafe(payload.length + 5);
-  framed[0] = 0;
-  framed.writeUInt32BE(payload.length, 1);
-  payload.copy(framed, 5);
-  return framed;
+/** Who takes what a call brings. */
+interface Receiver<T> {
+  onValue(value: T): void;
+  /** Called once, last. */
+  onEnd(error: GrpcError | undefined): void;
 }
+
+interface OpenCall {
+  /** Absent when the call could not begin; it has ended then. */
+  readonly stream: ClientHttp2Stream | undefined;
+  cancel(): void;
+}
+
+const defaultLargestMessageBytes = 64 * 1024 * 1024;
 
 /** A gRPC client over one HTTP/2 connection, made at the first call and made again after it broke. */
 export class GrpcClient {
   readonly #target: GrpcTarget;
+  readonly #options: GrpcClientOptions;
   readonly #clock: Clock;
-  #session: ClientHttp2Session | undefined;
+  readonly #largestMessageBytes: number;
+  #session: GrpcSession | undefined;
   #closed = false;
 
-  constructor(target: GrpcTarget, options: { clock?: Clock } = {}) {
+  constructor(target: GrpcTarget, options: GrpcClientOptions = {}) {
     this.#target = target;
+    this.#options = options;
     this.#clock = options.clock ?? ioClock;
+    this.#largestMessageBytes = options.largestMessageBytes ?? defaultLargestMessageBytes;
   }
 
   /** One request, one reply. Rejects with a {@link GrpcError}. */
-  async unary<Req extends Message, Res extends Message>(
+  unary<Req extends Message, Res extends Message>(
     method: MethodDescriptor<Req, Res>,
     request: MessageInput<Req>,
     options: CallOptions = {},
   ): Promise<MessageOutput<Res>> {
-    let reply: MessageOutput<Res> | undefined;
-    for await (const value of this.stream(method, request, options)) reply = value;
-    if (!reply) throw new GrpcError("INTERNAL", `${method.path}: the server sent no reply`);
-    return reply;
+    return new Promise((resolve, reject) => {
+      const body = frame(encodeMessage(method.request, request));
+      let reply: MessageOutput<Res> | undefined;
+      const receiver = {
+        onValue(value: MessageOutput<Res>) {
+          reply = value;
+        },
+        onEnd(error: GrpcError | undefined) {
+          if (error) reject(error);
+          else if (reply) resolve(reply);
+          else reject(new GrpcError("INTERNAL", `${method.path}: the server sent no reply`));
+        },
+      };
+      this.#call(method, options, receiver).stream?.end(body);
+    });
   }
 
   /** One request, many replies. Leaving the loop cancels the call. */
@@ -114,7 +139,13 @@ export class GrpcClient {
     options: CallOptions = {},
   ): AsyncIterable<MessageOutput<Res>> {
     const body = frame(encodeMessage(method.request, request));
-    return { [Symbol.asyncIterator]: () => this.#call(method, options, (stream) => stream.end(body)).replies };
+    return {
+      [Symbol.asyncIterator]: () => {
+        const { call, replies } = this.#iterated(method, options);
+        call.stream?.end(body);
+        return replies;
+      },
+    };
   }
 
   /** Many requests, many replies. The call begins at once. */
@@ -122,11 +153,11 @@ export class GrpcClient {
     method: MethodDescriptor<Req, Res>,
     options: CallOptions = {},
   ): BidiCall<Req, Res> {
-    const call = this.#call(method, options, () => {});
+    const { call, replies } = this.#iterated(method, options);
     return {
       write: (request) => void call.stream?.write(frame(encodeMessage(method.request, request))),
       end: () => void call.stream?.end(),
-      responses: { [Symbol.asyncIterator]: () => call.replies },
+      responses: { [Symbol.asyncIterator]: () => replies },
     };
   }
 
@@ -137,89 +168,40 @@ export class GrpcClient {
     this.#session = undefined;
   }
 
-  #connection(): ClientHttp2Session {
-    const open = this.#session;
-    if (open && !open.closed && !open.destroyed) return open;
-    const target = this.#target;
-    const session = connect("socketPath" in target || !target.tls ? "http://localhost" : "https://localhost", {
-      createConnection: () => {
-        if ("socketPath" in target) return createConnection({ path: target.socketPath });
-        if (!target.tls) return createConnection({ host: target.host, port: target.port });
-        return connectTls({ host: target.host, port: target.port, ALPNProtocols: ["h2"], ...target.tls });
-      },
-    });
-    const forget = () => {
-      if (this.#session === session) this.#session = undefined;
-    };
-    // The calls on the session report what broke; without a listener the process would end.
-    session.on("error", forget);
-    session.on("close", forget);
-    session.on("goaway", forget);
-    this.#session = session;
-    return session;
+  #connection(): GrpcSession {
+    if (!this.#session?.usable) this.#session = new GrpcSession(this.#target, this.#clock, this.#options);
+    return this.#session;
   }
 
-  #call<Req extends Message, Res extends Message>(
+  /** A call whose replies are read in a loop, at the reader's pace. */
+  #iterated<Req extends Message, Res extends Message>(
     method: MethodDescriptor<Req, Res>,
     options: CallOptions,
-    start: (stream: ClientHttp2Stream) => void,
-  ): { stream: ClientHttp2Stream | undefined; replies: AsyncIterableIterator<MessageOutput<Res>> } {
+  ): { call: OpenCall; replies: AsyncIterableIterator<MessageOutput<Res>> } {
     const queue: MessageOutput<Res>[] = [];
     let failure: GrpcError | undefined;
     let done = false;
     let wake: (() => void) | undefined;
-    let stream: ClientHttp2Stream | undefined;
-    let timer: Timer | undefined;
-
-    const finish = (error?: GrpcError) => {
-      if (done) return;
-      done = true;
-      failure = error;
-      timer?.cancel();
-      options.signal?.removeEventListener("abort", cancel);
-      if (error && stream && !stream.destroyed) stream.close(constants.NGHTTP2_CANCEL);
-      wake?.();
-    };
-    const cancel = () => finish(new GrpcError("CANCELLED", `${method.path}: cancelled`));
-
-    if (this.#closed) finish(new GrpcError("UNAVAILABLE", `${method.path}: the client is closed`));
-    else if (options.signal?.aborted) cancel();
-    else {
-      const headers: Record<string, string> = {
-        ":method": "POST",
-        ":path": method.path,
-        "content-type": "application/grpc",
-        te: "trailers",
-        ...options.metadata,
-      };
-      if (options.timeoutMs !== undefined) headers["grpc-timeout"] = `${Math.ceil(options.timeoutMs)}m`;
-      stream = this.#connection().request(headers, { endStream: false });
-      this.#receive(
-        method,
-        stream,
-        (value) => {
-          queue.push(value);
-          // The reader is slower than the server: let HTTP/2's flow control hold the server back.
-          if (queue.length > 64) stream?.pause();
-          wake?.();
-        },
-        finish,
-      );
-      if (options.timeoutMs !== undefined)
-        timer = this.#clock.after(options.timeoutMs, () =>
-          finish(new GrpcError("DEADLINE_EXCEEDED", `${method.path}: no reply after ${options.timeoutMs} ms`)),
-        );
-      options.signal?.addEventListener("abort", cancel, { once: true });
-      start(stream);
-    }
-
+    const call = this.#call(method, options, {
+      onValue(value) {
+        queue.push(value);
+        // The reader is slower than the server: let HTTP/2's flow control hold the server back.
+        if (queue.length > 64) call.stream?.pause();
+        wake?.();
+      },
+      onEnd(error) {
+        done = true;
+        failure = error;
+        wake?.();
+      },
+    });
     const replies: AsyncIterableIterator<MessageOutput<Res>> = {
       [Symbol.asyncIterator]: () => replies,
       async next() {
         for (;;) {
           const value = queue.shift();
           if (value !== undefined) {
-            if (queue.length < 16) stream?.resume();
+            if (queue.length < 16) call.stream?.resume();
             return { value, done: false };
           }
           if (failure) {
@@ -234,22 +216,82 @@ export class GrpcClient {
         }
       },
       async return() {
-        cancel();
+        call.cancel();
         failure = undefined;
         queue.length = 0;
         return { value: undefined, done: true };
       },
     };
-    return { stream, replies };
+    return { call, replies };
   }
 
-  #receive<Req extends Message, Res extends Message>(
+  #call<Req extends Message, Res extends Message>(
     method: MethodDescriptor<Req, Res>,
+    options: CallOptions,
+    receiver: Receiver<MessageOutput<Res>>,
+  ): OpenCall {
+    let done = false;
+    let stream: ClientHttp2Stream | undefined;
+    let timer: Timer | undefined;
+    const finish = (error?: GrpcError) => {
+      if (done) return;
+      done = true;
+      timer?.cancel();
+      options.signal?.removeEventListener("abort", cancel);
+      if (error && stream && !stream.destroyed) stream.close(constants.NGHTTP2_CANCEL);
+      receiver.onEnd(error);
+    };
+    // A stream has a number from when it is sent.
+    const fail = (code: GrpcCode, why: string, cause?: unknown) =>
+      finish(new GrpcError(code, `${method.path}: ${why}`, { unsent: stream?.id === undefined, cause }));
+    const cancel = () => fail("CANCELLED", "cancelled");
+
+    if (this.#closed) {
+      // The caller has no stream yet to hear of it.
+      queueMicrotask(() => fail("UNAVAILABLE", "the client is closed"));
+      return { stream, cancel };
+    }
+    if (options.signal?.aborted) {
+      queueMicrotask(cancel);
+      return { stream, cancel };
+    }
+    const headers: Record<string, string> = {
+      ":method": "POST",
+      ":path": method.path,
+      "content-type": "application/grpc",
+      te: "trailers",
+      ...options.metadata,
+    };
+    const { timeoutMs } = options;
+    if (timeoutMs !== undefined) headers["grpc-timeout"] = `${Math.ceil(timeoutMs)}m`;
+    stream = this.#connection().request(headers);
+    const frames = new FrameReader(this.#largestMessageBytes);
+    stream.on("data", (piece: Buffer) => {
+      if (done) return;
+      try {
+        frames.push(piece, (bytes) => {
+          if (!done) receiver.onValue(decodeMessage(method.response, bytes));
+        });
+      } catch (error) {
+        const code = error instanceof OversizeError ? "RESOURCE_EXHAUSTED" : "INTERNAL";
+        finish(new GrpcError(code, `${method.path}: ${(error as Error).message}`));
+      }
+    });
+    this.#onStatus(stream, finish, fail);
+    if (timeoutMs !== undefined)
+      timer = this.#clock.after(timeoutMs, () =>
+        fail("DEADLINE_EXCEEDED", `no reply after ${Math.ceil(timeoutMs)} ms`),
+      );
+    options.signal?.addEventListener("abort", cancel, { once: true });
+    return { stream, cancel };
+  }
+
+  /** Ends a call as its trailers say, or by what broke when there are none. */
+  #onStatus(
     stream: ClientHttp2Stream,
-    onValue: (value: MessageOutput<Res>) => void,
     finish: (error?: GrpcError) => void,
+    fail: (code: GrpcCode, why: string, cause?: unknown) => void,
   ): void {
-    let buffered: Buffer = Buffer.alloc(0);
     let broken: Error | undefined;
     let status: Record<string, unknown> = {};
     stream.on("response", (headers) => {
@@ -260,21 +302,6 @@ export class GrpcClient {
     stream.on("trailers", (headers) => {
       status = headers;
     });
-    stream.on("data", (chunk: Buffer) => {
-      buffered = buffered.length === 0 ? chunk : Buffer.concat([buffered, chunk]);
-      try {
-        while (buffered.length >= 5) {
-          const size = buffered.readUInt32BE(1);
-          if (buffered[0] !== 0) throw new Error("the server sent a compressed message, which was not asked for");
-          if (size > largestMessageBytes) throw new Error(`a message of ${size} bytes is too large`);
-          if (buffered.length < size + 5) break;
-          onValue(decodeMessage(method.response, buffered.subarray(5, 5 + size)));
-          buffered = buffered.subarray(5 + size);
-        }
-      } catch (error) {
-        finish(new GrpcError("INTERNAL", `${method.path}: ${(error as Error).message}`));
-      }
-    });
     stream.on("error", (error) => {
       broken = error;
     });
@@ -282,7 +309,9 @@ export class GrpcClient {
       const number = status["grpc-status"];
       if (number === undefined) {
         const why = broken?.message ?? `the connection was closed (code ${stream.rstCode})`;
-        return finish(new GrpcError("UNAVAILABLE", `${method.path}: ${why}`));
+        if (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM)
+          return finish(new GrpcError("UNAVAILABLE", why, { unsent: true }));
+        return fail("UNAVAILABLE", why, broken);
       }
       if (Number(number) === 0) return finish();
       let text = String(status["grpc-message"] ?? "");

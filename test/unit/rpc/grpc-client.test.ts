@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type ServerHttp2Stream } from "node:http2";
+import { type AddressInfo, createServer as createNetServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { decodeMessage, encodeMessage, message, string } from "../../../src/machinery/protobuf.ts";
 import { GrpcClient, GrpcError } from "../../../src/rpc/grpc-client.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
 
 const text = message("Text", { text: string(1) });
 const method = (name: string) => ({ path: `/test.Echo/${name}`, request: text, response: text });
@@ -28,6 +30,7 @@ function answer(stream: ServerHttp2Stream, replies: string[], status = "0", stat
 
 interface Rig {
   client: GrpcClient;
+  socketPath: string;
   cancelled: Promise<number>;
   sessions: () => number;
 }
@@ -67,7 +70,7 @@ async function withServer(name: string, use: (rig: Rig) => Promise<void>): Promi
   await new Promise<void>((resolve) => server.listen(socketPath, resolve));
   const client = new GrpcClient({ socketPath });
   try {
-    await use({ client, cancelled, sessions: () => sessions });
+    await use({ client, socketPath, cancelled, sessions: () => sessions });
   } finally {
     client.close();
     for (const session of open) session.destroy();
@@ -135,3 +138,83 @@ test("no server at the socket is UNAVAILABLE and says why", async () => {
   client.close();
   await assert.rejects(client.unary(method("Unary"), {}), { code: "UNAVAILABLE" });
 });
+
+test("a call that never left says so; one that the server had does not", () =>
+  withServer("unsent", async ({ client }) => {
+    await assert.rejects(client.unary(method("Cut"), { text: "x" }), { code: "UNAVAILABLE", unsent: false });
+    await assert.rejects(client.unary(method("Hang"), {}, { timeoutMs: 20 }), { unsent: false });
+    const nobody = new GrpcClient({ socketPath: join(directory, "nobody-else.sock") });
+    await assert.rejects(nobody.unary(method("Unary"), {}), { code: "UNAVAILABLE", unsent: true });
+    nobody.close();
+  }));
+
+test("a reply above the limit is RESOURCE_EXHAUSTED", () =>
+  withServer("large", async ({ socketPath }) => {
+    const client = new GrpcClient({ socketPath }, { largestMessageBytes: 100 });
+    const fits = await client.unary(method("Unary"), { text: "x".repeat(90) });
+    assert.equal(fits.text.length, 91);
+    await assert.rejects(client.unary(method("Unary"), { text: "x".repeat(100) }), { code: "RESOURCE_EXHAUSTED" });
+    client.close();
+  }));
+
+/** A server that takes connections and never says anything. */
+async function withSilentServer(use: (port: number) => Promise<void>): Promise<void> {
+  const sockets = new Set<Socket>();
+  const server = createNetServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.resume();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    await use((server.address() as AddressInfo).port);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
+test("a connection that gives no sign of life is closed, and its calls fail", () =>
+  withSilentServer(async (port) => {
+    const clock = new FakeClock();
+    const client = new GrpcClient({ host: "127.0.0.1", port }, { clock, keepAliveMs: 10_000 });
+    const call = assert.rejects(client.unary(method("Unary"), {}), (error: GrpcError) => {
+      assert.equal(error.code, "UNAVAILABLE");
+      assert.match(error.message, /no sign of life for 10000 ms/);
+      return true;
+    });
+    await clock.advance(10_000);
+    await clock.advance(10_000);
+    await call;
+    client.close();
+  }));
+
+test("an answered ping keeps a call open for as long as it takes", () =>
+  withServer("alive", async ({ socketPath, cancelled }) => {
+    const clock = new FakeClock();
+    const client = new GrpcClient({ socketPath }, { clock, keepAliveMs: 10_000 });
+    const abort = new AbortController();
+    const call = client.unary(method("Hang"), {}, { signal: abort.signal });
+    await client.unary(method("Unary"), { text: "connected" });
+    for (let round = 0; round < 3; round++) {
+      await clock.advance(10_000);
+      // The ping went out before this call, so its answer is there before this one's; the next interval runs.
+      await client.unary(method("Unary"), { text: "x" });
+      assert.equal(clock.pending, 1);
+    }
+    abort.abort();
+    await assert.rejects(call, { code: "CANCELLED" });
+    assert.equal(await cancelled, 8);
+    client.close();
+  }));
+
+test("a connection that does not come about is given up in time", () =>
+  withSilentServer(async (port) => {
+    // The handshake of TLS is never answered.
+    const clock = new FakeClock();
+    const client = new GrpcClient({ host: "127.0.0.1", port, tls: {} }, { clock, connectTimeoutMs: 2000 });
+    const call = assert.rejects(client.unary(method("Unary"), {}), { code: "UNAVAILABLE", unsent: true });
+    await clock.advance(2000);
+    await call;
+    client.close();
+  }));

@@ -1,0 +1,107 @@
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, type OutgoingHttpHeaders } from "node:http2";
+import { createConnection, isIP } from "node:net";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import type { Clock, Timer } from "../machinery/clock.ts";
+
+/** Where the server is: a unix socket, or an address with TLS (or without, for tests on loopback). */
+export type GrpcTarget =
+  | { readonly socketPath: string }
+  | { readonly host: string; readonly port: number; readonly tls?: ConnectionOptions };
+
+export interface SessionOptions {
+  /** A connection that does not come about in this time is given up. Absent: the system decides, after minutes. */
+  readonly connectTimeoutMs?: number;
+  /**
+   * While calls are open the server is asked for a sign of life this often, and has as long to give it; a connection that
+   * says nothing is closed, and its calls fail. gRPC servers refuse to be asked more than once in 5 s.
+   */
+  readonly keepAliveMs?: number;
+}
+
+/** What may be under way to us unread, a stream and in all: the 64 KB of HTTP/2 slow down whatever is not next door. */
+const streamWindowBytes = 4 * 1024 * 1024;
+const sessionWindowBytes = 16 * 1024 * 1024;
+
+/** One HTTP/2 connection to a gRPC server. */
+export class GrpcSession {
+  readonly #session: ClientHttp2Session;
+  readonly #clock: Clock;
+  readonly #keepAliveMs: number | undefined;
+  #open = 0;
+  #timer: Timer | undefined;
+  #usable = true;
+
+  constructor(target: GrpcTarget, clock: Clock, options: SessionOptions) {
+    this.#clock = clock;
+    this.#keepAliveMs = options.keepAliveMs;
+    const session = connect(authorityOf(target), {
+      settings: { enablePush: false, initialWindowSize: streamWindowBytes },
+      createConnection: () => {
+        if ("socketPath" in target) return createConnection({ path: target.socketPath });
+        const { host, port, tls } = target;
+        if (!tls) return createConnection({ host, port, noDelay: true });
+        // An address cannot be asked for by name in the handshake; it is still checked against the certificate.
+        return connectTls({ host, port, ALPNProtocols: ["h2"], ...(isIP(host) ? {} : { servername: host }), ...tls });
+      },
+    });
+    this.#session = session;
+    const retire = () => {
+      this.#usable = false;
+    };
+    // The calls on the session report what broke; without a listener the process would end.
+    session.on("error", retire);
+    session.on("close", () => {
+      retire();
+      this.#timer?.cancel();
+    });
+    session.on("goaway", retire);
+    const { connectTimeoutMs } = options;
+    const late =
+      connectTimeoutMs === undefined
+        ? undefined
+        : clock.after(connectTimeoutMs, () => this.destroy(`no connection after ${connectTimeoutMs} ms`));
+    session.once("close", () => late?.cancel());
+    session.once("connect", () => {
+      late?.cancel();
+      session.setLocalWindowSize(sessionWindowBytes);
+    });
+  }
+
+  /** Whether calls can begin here. */
+  get usable(): boolean {
+    return this.#usable && !this.#session.closed && !this.#session.destroyed;
+  }
+
+  request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
+    const stream = this.#session.request(headers, { endStream: false });
+    this.#open++;
+    stream.once("close", () => this.#open--);
+    if (this.#keepAliveMs !== undefined && !this.#timer) this.#armKeepAlive(this.#keepAliveMs);
+    return stream;
+  }
+
+  /** Ends the connection and every call on it. */
+  destroy(reason?: string): void {
+    this.#session.destroy(reason === undefined ? undefined : new Error(reason));
+  }
+
+  #armKeepAlive(everyMs: number): void {
+    this.#timer = this.#clock.after(everyMs, () => {
+      this.#timer = undefined;
+      if (this.#open === 0 || this.#session.destroyed) return;
+      this.#timer = this.#clock.after(everyMs, () => this.destroy(`the server gave no sign of life for ${everyMs} ms`));
+      const silence = this.#timer;
+      if (this.#session.connecting) return;
+      this.#session.ping(() => {
+        silence.cancel();
+        if (this.#timer === silence) this.#armKeepAlive(everyMs);
+      });
+    });
+  }
+}
+
+function authorityOf(target: GrpcTarget): string {
+  if ("socketPath" in target) return "http://localhost";
+  const host = target.host.includes(":") ? `[${target.host}]` : target.host;
+  return `${target.tls ? "https" : "http"}://${host}:${target.port}`;
+}
