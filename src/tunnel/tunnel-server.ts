@@ -17,11 +17,20 @@ interface Peer {
 const maxRefusalBytes = 1024;
 
 /**
- * The server's end of all tunnels: one WebSocket a node, an HTTP/2 session on each on which this end is the client
+ * How long a dial waits for a node that has no tunnel, milliseconds: agents dial again after a second, and hear of a
+ * new server a second after it appeared.
+ */
+export const arrivalLimitMs = 5_000;
+
+/**
+ * The server's end of all tunnels: a WebSocket from a node, an HTTP/2 session on each on which this end is the client
  * (the agent dialled, but it is the server that wants to reach things), one CONNECT stream for each thing reached.
  */
 export class TunnelServer {
-  readonly #peers = new Map<string, Peer>();
+  /** By node, the newest last. One is the rule; a second while an agent connects anew, or by another address of this server. */
+  readonly #peers = new Map<string, Peer[]>();
+  /** Dials that wait for a node's tunnel. Called with nothing: there will be none. */
+  readonly #waiting = new Map<string, Set<(peer?: Peer) => void>>();
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #upgrader = new WebSocketServer({
@@ -37,7 +46,7 @@ export class TunnelServer {
     this.#clock = options.clock;
   }
 
-  /** Turns an upgrade request of `node` (already authenticated as it) into its tunnel; replaces an older one. */
+  /** Turns an upgrade request of `node` (already authenticated as it) into its tunnel. */
   accept(request: IncomingMessage, socket: Duplex, head: Buffer, node: string): void {
     if (this.#closed) {
       socket.end("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
@@ -57,7 +66,7 @@ export class TunnelServer {
       if (ended) return;
       ended = true;
       stopWatching();
-      if (this.#peers.get(node) === peer) this.#peers.delete(node);
+      this.#remove(node, peer);
       this.#logger.info({ node, why }, "Tunnel disconnected");
       session.destroy();
       socket.terminate();
@@ -73,10 +82,16 @@ export class TunnelServer {
     socket.on("close", (code) => end(`closed with code ${code}`));
     socket.on("error", (error) => end(error.message));
 
-    const older = this.#peers.get(node);
-    this.#peers.set(node, peer);
-    // An agent that restarted comes back before its dead connection is noticed.
-    older?.end("replaced by a newer connection");
+    // An older one is left to find out for itself that it is dead: two addresses may lead an agent to the same server,
+    // and its two tunnels would put each other out for ever.
+    this.#peers.set(node, [...(this.#peers.get(node) ?? []), peer]);
+    for (const arrive of [...(this.#waiting.get(node) ?? [])]) arrive(peer);
+  }
+
+  #remove(node: string, peer: Peer): void {
+    const left = (this.#peers.get(node) ?? []).filter((other) => other !== peer);
+    if (left.length > 0) this.#peers.set(node, left);
+    else this.#peers.delete(node);
   }
 
   /** Is there a tunnel to `node` now? */
@@ -91,15 +106,38 @@ export class TunnelServer {
 
   /**
    * Opens a byte stream to `target` ("host:port") as seen from `node`. `signal` ends the attempt; once it resolved the
-   * stream belongs to the caller. Throws 503 when the node has no tunnel, 502 when the agent refuses or cannot reach
-   * the target.
+   * stream belongs to the caller. Throws 503 when the node has no tunnel and makes none within {@link arrivalLimitMs},
+   * 502 when the agent refuses or cannot reach the target.
    */
-  dial(node: string, target: string, signal?: AbortSignal): Promise<Duplex> {
-    const peer = this.#peers.get(node);
-    if (!peer || peer.session.closed || peer.session.destroyed) {
-      return Promise.reject(serviceUnavailable(`error dialing backend: failed to find Session for client ${node}`));
-    }
-    if (signal?.aborted) return Promise.reject(signal.reason);
+  async dial(node: string, target: string, signal?: AbortSignal): Promise<Duplex> {
+    signal?.throwIfAborted();
+    const usable = this.#peers.get(node)?.findLast(({ session }) => !session.closed && !session.destroyed);
+    const peer = usable ?? (await this.#arrival(node, signal));
+    if (!peer) throw serviceUnavailable(`error dialing backend: failed to find Session for client ${node}`);
+    return this.#connect(peer, node, target, signal);
+  }
+
+  /** The next tunnel of `node`, or nothing when there is none in time. Rejects with the signal's reason. */
+  #arrival(node: string, signal?: AbortSignal): Promise<Peer | undefined> {
+    if (this.#closed) return Promise.resolve(undefined);
+    return new Promise((resolve, reject) => {
+      const waiting = this.#waiting.get(node) ?? new Set();
+      const settle = (act: () => void) => {
+        limit.cancel();
+        signal?.removeEventListener("abort", onAbort);
+        waiting.delete(arrive);
+        if (waiting.size === 0) this.#waiting.delete(node);
+        act();
+      };
+      const arrive = (peer?: Peer) => settle(() => resolve(peer));
+      const onAbort = () => settle(() => reject(signal?.reason));
+      const limit = this.#clock.after(arrivalLimitMs, arrive);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.#waiting.set(node, waiting.add(arrive));
+    });
+  }
+
+  #connect(peer: Peer, node: string, target: string, signal?: AbortSignal): Promise<Duplex> {
     return new Promise((resolve, reject) => {
       const stream = peer.session.request(
         { [constants.HTTP2_HEADER_METHOD]: "CONNECT", [constants.HTTP2_HEADER_AUTHORITY]: target },
@@ -137,7 +175,8 @@ export class TunnelServer {
   /** Cuts all tunnels and accepts no more. */
   close(): void {
     this.#closed = true;
-    for (const peer of [...this.#peers.values()]) peer.end("the server is stopping");
+    for (const peer of [...this.#peers.values()].flat()) peer.end("the server is stopping");
+    for (const arrive of [...this.#waiting.values()].flatMap((waiting) => [...waiting])) arrive();
   }
 }
 

@@ -4,11 +4,11 @@ import { createServer as createHttpServer, type Server } from "node:http";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type TestContext, test } from "node:test";
-import { ioClock } from "../../../src/machinery/clock.ts";
 import { silentLogger } from "../../../src/machinery/log.ts";
 import { StatusError } from "../../../src/machinery/status.ts";
 import { connectTunnel, reconnectDelayMs } from "../../../src/tunnel/tunnel-client.ts";
-import { TunnelServer } from "../../../src/tunnel/tunnel-server.ts";
+import { arrivalLimitMs, TunnelServer } from "../../../src/tunnel/tunnel-server.ts";
+import { eventually } from "../../support/eventually.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
 async function listen(server: Server | ReturnType<typeof createServer>): Promise<number> {
@@ -17,9 +17,10 @@ async function listen(server: Server | ReturnType<typeof createServer>): Promise
   return (server.address() as AddressInfo).port;
 }
 
-/** A tunnel server on loopback and one agent "n1" connected to it. */
+/** A tunnel server on loopback, with its clock, and one agent "n1" connected to it, with its own. */
 async function makeTunnel(t: TestContext, options: { allow?: (target: string) => boolean } = {}) {
-  const tunnels = new TunnelServer({ logger: silentLogger, clock: ioClock });
+  const serverClock = new FakeClock();
+  const tunnels = new TunnelServer({ logger: silentLogger, clock: serverClock });
   const sockets = new Set<Duplex>();
   const http = createHttpServer();
   http.on("upgrade", (request, socket, head) => {
@@ -56,7 +57,7 @@ async function makeTunnel(t: TestContext, options: { allow?: (target: string) =>
     for (const socket of sockets) socket.destroy();
   });
   await reach("connected");
-  return { tunnels, sockets, clock, states, reach, stop, port };
+  return { tunnels, sockets, clock, serverClock, states, reach, stop, port };
 }
 
 async function echoServer(t: TestContext): Promise<{ target: string; sockets: Socket[] }> {
@@ -155,7 +156,7 @@ test("a connection that is reset behind the agent ends the stream", async (t) =>
   await closed;
 });
 
-test("dialling says why it failed: no tunnel, refused connection, target not allowed", async (t) => {
+test("dialling says why it failed: refused connection, target not allowed", async (t) => {
   const { tunnels } = await makeTunnel(t, { allow: (target) => !target.startsWith("10.") });
   const spare = createServer();
   const port = await listen(spare);
@@ -168,7 +169,6 @@ test("dialling says why it failed: no tunnel, refused connection, target not all
       assert.match(error.message, text);
       return true;
     });
-  await rejects("n2", "127.0.0.1:10250", 503, /error dialing backend: failed to find Session for client n2/);
   await rejects("n1", `127.0.0.1:${port}`, 502, /error dialing backend: dial tcp .*: connect: connection refused/);
   await rejects("n1", "10.1.2.3:80", 502, /connect to 10\.1\.2\.3:80 not allowed/);
   await rejects("n1", "nonsense", 502, /invalid target "nonsense"/);
@@ -200,28 +200,85 @@ test("a cut tunnel is connected again after a pause, and open streams end", asyn
   assert.equal((await readAll(again)).toString(), "hello");
 });
 
-test("a newer connection of a node replaces the older one", async (t) => {
-  const { tunnels, port, reach } = await makeTunnel(t);
+/** One more tunnel of "n1", as from an agent that started again, or that knows the server by another address. */
+async function secondTunnel(t: TestContext, port: number, allow: (target: string) => boolean) {
   const stop = new AbortController();
   const connected = Promise.withResolvers<void>();
   const done = connectTunnel({
     url: `ws://127.0.0.1:${port}/v1-k3s/connect`,
     tls: {},
-    allow: () => true,
+    allow,
     logger: silentLogger,
     clock: new FakeClock(),
     onState: (state) => state === "connected" && connected.resolve(),
     signal: stop.signal,
   });
+  const end = async () => {
+    stop.abort(new Error("ended"));
+    await done;
+  };
+  t.after(end);
   await connected.promise;
-  await reach("disconnected");
-  assert.deepEqual(tunnels.nodes(), ["n1"]);
+  return { end };
+}
+
+test("of two tunnels of a node the newer is used, and the older when that ends", async (t) => {
+  const { tunnels, sockets, port, states } = await makeTunnel(t);
   const { target } = await echoServer(t);
-  const stream = await tunnels.dial("n1", target);
-  stream.end("through the newer one");
-  assert.equal((await readAll(stream)).toString(), "through the newer one");
-  stop.abort();
-  await done;
+  const isRefused = () =>
+    tunnels.dial("n1", target).then(throwAway, (error: Error) => /not allowed/.test(error.message));
+  const throwAway = (stream: Duplex) => {
+    stream.destroy();
+    return false;
+  };
+  const newer = await secondTunnel(t, port, () => false);
+  await eventually(async () => assert.equal(await isRefused(), true));
+  assert.deepEqual(tunnels.nodes(), ["n1"]);
+  await newer.end();
+  await eventually(async () => assert.equal(await isRefused(), false));
+  assert.deepEqual(states, ["connecting", "connected"], "the older tunnel was never cut");
+  assert.equal(sockets.size, 2);
+});
+
+test("a dial to a node without a tunnel waits for it, and goes through it", async (t) => {
+  const { tunnels, sockets, clock, reach } = await makeTunnel(t);
+  const { target } = await echoServer(t);
+  for (const socket of sockets) socket.destroy();
+  await reach("disconnected");
+  while (tunnels.connected("n1")) await new Promise((wake) => setImmediate(wake));
+  const dialled = [tunnels.dial("n1", target), tunnels.dial("n1", target)];
+  await clock.advance(reconnectDelayMs);
+  for (const stream of await Promise.all(dialled)) {
+    stream.end("hello");
+    assert.equal((await readAll(stream)).toString(), "hello");
+  }
+});
+
+test("a dial to a node that makes no tunnel fails after a while, or when it is given up", async (t) => {
+  const { tunnels, serverClock } = await makeTunnel(t);
+  const dialled = tunnels.dial("n2", "127.0.0.1:10250");
+  const rejected = assert.rejects(dialled, (error: unknown) => {
+    assert.ok(error instanceof StatusError);
+    assert.equal(error.code, 503);
+    assert.match(error.message, /error dialing backend: failed to find Session for client n2/);
+    return true;
+  });
+  const abort = new AbortController();
+  const abandoned = assert.rejects(tunnels.dial("n2", "127.0.0.1:10250", abort.signal), /not wanted any more/);
+  const before = serverClock.pending;
+  abort.abort(new Error("not wanted any more"));
+  await abandoned;
+  assert.equal(serverClock.pending, before - 1, "who gave up leaves no timer");
+  await serverClock.advance(arrivalLimitMs);
+  await rejected;
+});
+
+test("a server that stops lets nobody wait for a tunnel", async (t) => {
+  const { tunnels } = await makeTunnel(t);
+  const waiting = assert.rejects(tunnels.dial("n2", "127.0.0.1:10250"), /failed to find Session for client n2/);
+  tunnels.close();
+  await waiting;
+  await assert.rejects(tunnels.dial("n1", "127.0.0.1:10250"), /failed to find Session for client n1/);
 });
 
 test("a server that falls silent is noticed and dialled again", async () => {
