@@ -2,6 +2,7 @@ import { request as httpsRequest } from "node:https";
 import type { Clock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
+import { checkServerIdentity } from "./server-identity.ts";
 import { caHash, parseToken, type Token } from "./token.ts";
 
 /** A reply of the supervisor that is not a success. */
@@ -34,6 +35,7 @@ function call(base: URL, path: string, options: Call): Promise<Buffer> {
         timeout: callTimeoutMs,
         headers: { ...options.headers, ...(options.body ? { "content-length": options.body.length } : {}) },
         rejectUnauthorized: options.trust !== "unverified",
+        checkServerIdentity,
         ...(options.trust === "system" || options.trust === "unverified" ? {} : { ca: options.trust }),
         ...(options.client ? { cert: options.client.certificate, key: options.client.key } : {}),
       },
@@ -78,41 +80,67 @@ export interface Supervisor {
   ): Promise<Buffer>;
 }
 
+interface JoinContext {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  /** As whom the token speaks; default "node". */
+  readonly user?: "node" | "server";
+}
+
+/** The trusted supervisor of a server that does not answer yet: as {@link joinThrough}. */
+export function connectSupervisor(server: string, token: string, context: JoinContext): Promise<Supervisor> {
+  return joinThrough([server], token, context, async (supervisor) => supervisor);
+}
+
+/** A server of the same cluster is usually up in a second; after that there is no hurry. */
+const hurryMs = 2_000;
+
 /**
- * Establishes trust before anything secret is sent (k3s documentation, "token"): fetch the CA unverified, fetch it
- * again verified by itself, then compare its hash with the token's.
- * @throws when the hash differs; a server that does not answer yet is asked again every 2 s until `signal` aborts
+ * Runs `work` with the supervisor of the first of `servers` (https URLs) with which it can be done. Trust is established
+ * before anything secret is sent (k3s documentation, "token"): fetch the CA unverified, fetch it again verified by
+ * itself, then compare its hash with the token's. Tries again until `signal` aborts.
+ * @throws ConfigurationError when the first server is not the token's, or trying again is of no use; another server that
+ * is not the token's is passed over, since its address may be somebody else's by now
  */
-export async function connectSupervisor(
-  server: string,
+export async function joinThrough<T>(
+  servers: readonly string[],
   tokenText: string,
-  context: { clock: Clock; logger: Logger; signal: AbortSignal },
-): Promise<Supervisor> {
-  const url = serverUrl(server);
+  { clock, logger, signal, user = "node" }: JoinContext,
+  work: (supervisor: Supervisor) => Promise<T>,
+): Promise<T> {
+  const urls = servers.map(serverUrl);
   const token = parseToken(tokenText);
-  let attempts = 0;
+  const sinceMs = clock.now();
+  let trusted = false;
+  let said = false;
   for (;;) {
-    try {
-      const ca = await fetchCa(url, token, context.logger);
-      return supervisor(url, ca, token);
-    } catch (error) {
-      if (error instanceof TrustError) throw error;
-      if (attempts === 0 && (error as NodeJS.ErrnoException).code === "ERR_TLS_CERT_ALTNAME_INVALID")
-        context.logger.warn(
+    const hurry = clock.now() - sinceMs < hurryMs;
+    for (const url of urls) {
+      try {
+        const ca = await fetchCa(url, token);
+        if (token.caHash === "" && !trusted) logger.warn(withoutHash);
+        trusted = true;
+        return await work(supervisor(url, ca, token, user));
+      } catch (error) {
+        signal.throwIfAborted();
+        const final = error instanceof ConfigurationError && (url === urls[0] || !(error instanceof TrustError));
+        if (final) throw error;
+        if (hurry || said) continue;
+        logger.info(
           { server: url.origin, error: (error as Error).message },
-          `The server's certificate is not for "${url.hostname}"; start the server with --tls-san=${url.hostname}, or join under another of its names`,
-        );
-      if (attempts === 20)
-        context.logger.info(
-          { server: url.origin, error: String(error) },
           "Waiting to retrieve agent configuration; server is not ready",
         );
-      attempts += 1;
-      // A server of the same cluster is usually up in a second; after that there is no hurry.
-      await context.clock.sleep(attempts < 20 ? 100 : 2000, context.signal);
+      }
     }
+    // One line a server and outage.
+    said ||= !hurry;
+    await clock.sleep(hurry ? 100 : 2000, signal);
   }
 }
+
+const withoutHash =
+  "Cluster CA certificate is not trusted by the host CA bundle, and the token does not include a CA hash. Use the full token from the server's node-token file to enable Cluster CA validation.";
 
 /** The server is not the one that the token was made for. */
 export class TrustError extends ConfigurationError {
@@ -131,16 +159,12 @@ export function serverUrl(server: string): URL {
   return url;
 }
 
-async function fetchCa(url: URL, token: Token, logger: Logger): Promise<string> {
+async function fetchCa(url: URL, token: Token): Promise<string> {
   const ca = (await call(url, "/cacerts", { trust: "unverified" })).toString("utf8");
   const again = await call(url, "/cacerts", { trust: ca });
   if (again.toString("utf8") !== ca) throw new Error("the server changed its CA between two calls");
   const hash = caHash(ca);
-  if (token.caHash === "") {
-    logger.warn(
-      "Cluster CA certificate is not trusted by the host CA bundle, and the token does not include a CA hash. Use the full token from the server's node-token file to enable Cluster CA validation.",
-    );
-  } else if (token.caHash !== hash) {
+  if (token.caHash !== "" && token.caHash !== hash) {
     throw new TrustError(
       `token CA hash does not match the Cluster CA certificate hash: ${token.caHash} != ${hash}; ` +
         `is ${url.origin} the server that the token was made by?`,
@@ -149,10 +173,10 @@ async function fetchCa(url: URL, token: Token, logger: Logger): Promise<string> 
   return ca;
 }
 
-function supervisor(url: URL, ca: string, token: Token): Supervisor {
+function supervisor(url: URL, ca: string, token: Token, user: "node" | "server"): Supervisor {
   const authorization = token.bootstrap
     ? `Bearer ${token.password}`
-    : `Basic ${Buffer.from(`node:${token.password}`).toString("base64")}`;
+    : `Basic ${Buffer.from(`${user}:${token.password}`).toString("base64")}`;
   return {
     url,
     ca,
