@@ -25,6 +25,14 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
   switch (endpoint.kind) {
     case "sqlite":
       return openSqliteStore({ path: endpoint.path ?? sqlitePath, logger, clock });
+    case "postgres": {
+      const { openPostgresStore } = await import("./postgres/postgres-store.ts");
+      return openPostgresStore({ endpoint, files: options.files, clock, logger });
+    }
+    case "etcd": {
+      const { openEtcdStore } = await import("./etcd/etcd-store.ts");
+      return openEtcdStore({ servers: endpoint.servers, files: options.files, logger, clock });
+    }
     default:
       throw new ConfigurationError(`the datastore ${describeDatastore(endpoint)} is not built in yet; use SQLite`);
   }

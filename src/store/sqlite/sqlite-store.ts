@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Clock, Timer } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
+import { ExpiryTimer } from "../expiry-timer.ts";
 import {
   CompactedError,
   type Entry,
@@ -17,7 +18,17 @@ import {
   type WatchOptions,
   type WriteResult,
 } from "../store.ts";
-import { Packer, type Replies, type Reply, type Request, type WireError, type WireRow } from "./messages.ts";
+import { type HistoryPage, WatchSet } from "../watch-set.ts";
+import { type CommittedBatch, eventsOf, type QueuedWrite, WriteQueue } from "../write-queue.ts";
+import {
+  Packer,
+  type Replies,
+  type Reply,
+  type Request,
+  type WireError,
+  type WireRow,
+  type WireWriteResult,
+} from "./messages.ts";
 
 export interface SqliteStoreOptions {
   /** The database file; its folder is made. */
@@ -31,29 +42,8 @@ export interface SqliteStoreOptions {
 
 /** History younger than this is kept, and compaction runs this often (etcd's and the API server's own figure). */
 const compactionIntervalMs = 5 * 60 * 1000;
-/** Expired keys are collected at most this often. */
-const expiryGranularityMs = 1000;
 /** Rows a message: large enough to be cheap, small enough that no piece of work holds a thread for long. */
 const pageSize = 500;
-/** Writes that are answered in one turn of the event loop. */
-const answersPerTurn = 8;
-/** A batch ends here, so that one transaction stays short. */
-const batchBytes = 4 * 1024 * 1024;
-const batchWrites = 1000;
-
-interface PendingWrite {
-  readonly key: string;
-  readonly value?: Buffer;
-  readonly expected: number;
-  readonly expiresAtMs?: number;
-  readonly resolve: (result: WriteResult) => void;
-  readonly reject: (error: Error) => void;
-}
-
-interface Watcher extends WatchOptions {
-  readonly prefix: string;
-  live: boolean;
-}
 
 /** Opens (or creates) the SQLite store. Rejects with UnavailableError when the file cannot be used. */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
@@ -73,17 +63,15 @@ class SqliteStore implements Store {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #calls = new Map<number, { resolve: (reply: never) => void; reject: (error: Error) => void }>();
-  readonly #watchers = new Set<Watcher>();
+  readonly #watches: WatchSet;
+  readonly #queue = new WriteQueue((batch) => this.#commit(batch));
   #nextCall = 1;
-  #queue: PendingWrite[] = [];
-  #flushing: Promise<void> | undefined;
   #head = 0;
   #compacted = 0;
   /** The head at the last compaction tick: what lies below is old enough at the next. */
   #headAtLastTick = 0;
   #compactionTimer: Timer | undefined;
-  #expiryTimer: Timer | undefined;
-  #nextExpiryMs = Number.POSITIVE_INFINITY;
+  readonly #expiryTimer: ExpiryTimer;
   #closed: Error | undefined;
   /** Why the last write failed; a write that succeeds ends it. */
   #problem: string | undefined;
@@ -91,6 +79,12 @@ class SqliteStore implements Store {
   constructor({ path, logger, clock, nativeBinding }: SqliteStoreOptions) {
     this.#clock = clock;
     this.#logger = logger;
+    this.#watches = new WatchSet(logger);
+    this.#expiryTimer = new ExpiryTimer({
+      clock,
+      expire: () => this.#expire(),
+      onError: (error) => logger.warn({ err: error }, "Deleting expired keys failed; it is tried again"),
+    });
     // In the bundle the worker is an entry file of its own, beside the main one.
     const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./sqlite-worker.mjs";
     this.#worker = new Worker(new URL(file, import.meta.url), {
@@ -110,7 +104,7 @@ class SqliteStore implements Store {
     this.#head = state.head;
     this.#compacted = state.compacted;
     this.#headAtLastTick = state.head;
-    this.#armExpiry(state.nextExpiryMs);
+    this.#expiryTimer.arm(state.nextExpiryMs);
     this.#armCompaction();
   }
 
@@ -159,23 +153,22 @@ class SqliteStore implements Store {
     return this.#write({ key, expected: expectedRevision });
   }
 
-  async watch(prefix: string, options: WatchOptions): Promise<() => void> {
-    const watcher: Watcher = { ...options, prefix, live: false };
-    // The first page decides whether the revision is still there; the rest follows on its own.
-    const first = await this.#call<"history">(historyRequest(prefix, options.afterRevision));
-    this.#watchers.add(watcher);
-    if (this.#deliverHistory(watcher, first)) watcher.live = true;
-    else void this.#catchUp(watcher, first.upTo);
-    return () => this.#watchers.delete(watcher);
+  watch(prefix: string, options: WatchOptions): Promise<() => void> {
+    return this.#watches.add(prefix, options, (after) => this.#historyPage(prefix, after));
   }
 
   async *history(prefix: string, afterRevision: number): AsyncGenerator<readonly StoreEvent[], void> {
     for (let after = afterRevision; ; ) {
-      const page = await this.#call<"history">(historyRequest(prefix, after));
-      if (page.rows.length > 0) yield pageEvents(page);
-      if (page.upTo >= page.head) return;
+      const page = await this.#historyPage(prefix, after);
+      if (page.events.length > 0) yield page.events;
+      if (page.complete) return;
       after = page.upTo;
     }
+  }
+
+  async #historyPage(prefix: string, afterRevision: number): Promise<HistoryPage> {
+    const page = await this.#call<"history">({ do: "history", prefix, afterRevision, limit: pageSize });
+    return { events: pageEvents(page), upTo: page.upTo, complete: page.upTo >= page.head };
   }
 
   async currentRevision(): Promise<number> {
@@ -198,7 +191,7 @@ class SqliteStore implements Store {
     const { head } = await this.#call<"raise">({ do: "raise", above });
     if (head === this.#head) return;
     this.#head = head;
-    for (const watcher of this.#watchers) if (watcher.live) this.#deliver(watcher, [], head);
+    this.#watches.emit([], head);
     await this.compact(head);
   }
 
@@ -213,8 +206,8 @@ class SqliteStore implements Store {
   async close(): Promise<void> {
     if (this.#closed instanceof StoreClosedError) return;
     this.#compactionTimer?.cancel();
-    this.#expiryTimer?.cancel();
-    while (this.#flushing) await this.#flushing;
+    this.#expiryTimer.stop();
+    await this.#queue.drained();
     if (this.#closed) return;
     const closing = this.#call<"close">({ do: "close" });
     this.#closed = new StoreClosedError();
@@ -251,115 +244,39 @@ class SqliteStore implements Store {
     else call.reject(toError(reply.error));
   }
 
-  #write(write: Omit<PendingWrite, "resolve" | "reject">): Promise<WriteResult> {
-    return new Promise((resolve, reject) => {
-      if (this.#closed) return reject(this.#closed);
-      this.#queue.push({ ...write, resolve, reject });
-      // A microtask later, so that the writes of one turn share a transaction.
-      this.#flushing ??= Promise.resolve().then(() => this.#flush());
-    });
+  #write(write: QueuedWrite): Promise<WriteResult> {
+    return this.#closed ? Promise.reject(this.#closed) : this.#queue.push(write);
   }
 
-  /** Sends batch after batch; what arrives while one syncs makes up the next. */
-  async #flush(): Promise<void> {
-    while (this.#queue.length > 0) {
-      const batch = this.#takeBatch();
-      const packer = new Packer();
-      const writes = batch.map(({ key, value, expected, expiresAtMs }) => ({
-        key,
-        expected,
-        ...(value ? { value: packer.add(value) } : {}),
-        ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
-      }));
-      const bytes = packer.finish();
-      try {
-        const reply = await this.#call<"write">({ do: "write", writes, bytes }, [bytes]);
-        this.#problem = undefined;
-        this.#settle(batch, reply);
-      } catch (error) {
-        this.#problem = (error as Error).message;
-        for (const write of batch) write.reject(error as Error);
-      }
+  async #commit(batch: readonly QueuedWrite[]): Promise<CommittedBatch> {
+    const packer = new Packer();
+    const writes = batch.map(({ key, value, expected, expiresAtMs }) => ({
+      key,
+      expected,
+      ...(value ? { value: packer.add(value) } : {}),
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    }));
+    const packed = packer.finish();
+    try {
+      const reply = await this.#call<"write">({ do: "write", writes, bytes: packed }, [packed]);
+      this.#problem = undefined;
+      const results = reply.results.map((result) => toResult(result, reply.bytes));
+      // Caches learn of a commit before its request is answered.
+      this.#emit(eventsOf(batch, results));
+      for (const [index, { expiresAtMs }] of batch.entries())
+        if (results[index]!.ok) this.#expiryTimer.arm(expiresAtMs);
+      return { results };
+    } catch (error) {
+      this.#problem = (error as Error).message;
+      throw error;
     }
-    this.#flushing = undefined;
-  }
-
-  #takeBatch(): PendingWrite[] {
-    let bytes = 0;
-    let count = 0;
-    while (count < this.#queue.length && count < batchWrites) {
-      bytes += this.#queue[count]!.value?.length ?? 0;
-      if (count > 0 && bytes > batchBytes) break;
-      count++;
-    }
-    return this.#queue.splice(0, count);
-  }
-
-  #settle(batch: PendingWrite[], { results, bytes }: Replies["write"]): void {
-    const events: StoreEvent[] = [];
-    const answers: (() => void)[] = [];
-    for (const [index, write] of batch.entries()) {
-      const result = results[index]!;
-      if (!result.ok) {
-        const current = result.current && toEntry(result.current, bytes);
-        answers.push(() => write.resolve({ ok: false, current }));
-        continue;
-      }
-      const previous = result.previous && toEntry(result.previous, bytes);
-      events.push(toEvent(write, result.revision, previous));
-      if (write.expiresAtMs !== undefined) this.#armExpiry(write.expiresAtMs);
-      answers.push(() => write.resolve({ ok: true, revision: result.revision, ...(previous ? { previous } : {}) }));
-    }
-    // Caches learn of a commit before its request is answered.
-    this.#emit(events);
-    void answerInTurns(answers);
   }
 
   #emit(events: StoreEvent[]): void {
     const last = events.at(-1);
     if (!last) return;
     this.#head = last.revision;
-    for (const watcher of this.#watchers) {
-      if (!watcher.live) continue;
-      const own = events.filter(
-        (event) => event.revision > watcher.afterRevision && event.key.startsWith(watcher.prefix),
-      );
-      this.#deliver(watcher, own, last.revision);
-    }
-  }
-
-  #deliver(watcher: Watcher, events: readonly StoreEvent[], progress: number): void {
-    try {
-      watcher.onEvents(events, progress);
-    } catch (error) {
-      this.#logger.error({ err: error, prefix: watcher.prefix }, "A store watcher threw; its watch ends");
-      this.#watchers.delete(watcher);
-      watcher.onError(error as Error);
-    }
-  }
-
-  /** Delivers a page of history; true when it reached the newest revision. */
-  #deliverHistory(watcher: Watcher, page: Replies["history"]): boolean {
-    if (page.rows.length > 0) this.#deliver(watcher, pageEvents(page), page.upTo);
-    return page.upTo >= page.head;
-  }
-
-  async #catchUp(watcher: Watcher, fromRevision: number): Promise<void> {
-    let after = fromRevision;
-    try {
-      while (this.#watchers.has(watcher)) {
-        const page = await this.#call<"history">(historyRequest(watcher.prefix, after));
-        if (!this.#watchers.has(watcher)) return;
-        after = page.upTo;
-        // Every batch committed after this page was read is answered after it, so none is missed or doubled.
-        if (this.#deliverHistory(watcher, page)) {
-          watcher.live = true;
-          return;
-        }
-      }
-    } catch (error) {
-      if (this.#watchers.delete(watcher)) watcher.onError(error as Error);
-    }
+    this.#watches.emit(events, last.revision);
   }
 
   #armCompaction(): void {
@@ -375,32 +292,17 @@ class SqliteStore implements Store {
     });
   }
 
-  #armExpiry(atMs: number | undefined): void {
-    if (atMs === undefined || atMs >= this.#nextExpiryMs) return;
-    this.#expiryTimer?.cancel();
-    this.#nextExpiryMs = atMs;
-    const delayMs = Math.max(expiryGranularityMs, atMs - this.#clock.now());
-    this.#expiryTimer = this.#clock.after(delayMs, () => void this.#expire());
-  }
-
-  async #expire(): Promise<void> {
-    this.#nextExpiryMs = Number.POSITIVE_INFINITY;
-    try {
-      const { deleted, bytes, nextExpiryMs } = await this.#call<"expire">({ do: "expire", nowMs: this.#clock.now() });
-      this.#emit(
-        deleted.map(({ revision, previous }) => ({
-          type: "delete",
-          key: previous.key,
-          revision,
-          previous: toEntry(previous, bytes),
-        })),
-      );
-      this.#armExpiry(nextExpiryMs);
-    } catch (error) {
-      if (this.#closed) return;
-      this.#logger.warn({ err: error }, "Deleting expired keys failed; it is tried again");
-      this.#armExpiry(this.#clock.now() + 60_000);
-    }
+  async #expire(): Promise<number | undefined> {
+    const { deleted, bytes, nextExpiryMs } = await this.#call<"expire">({ do: "expire", nowMs: this.#clock.now() });
+    this.#emit(
+      deleted.map(({ revision, previous }) => ({
+        type: "delete",
+        key: previous.key,
+        revision,
+        previous: toEntry(previous, bytes),
+      })),
+    );
+    return nextExpiryMs;
   }
 
   /** The worker is gone: writes under way have an unknown outcome, and nothing further is possible. */
@@ -408,38 +310,23 @@ class SqliteStore implements Store {
     if (this.#closed) return;
     this.#closed = error;
     this.#compactionTimer?.cancel();
-    this.#expiryTimer?.cancel();
+    this.#expiryTimer.stop();
     const opening = this.#head === 0;
     if (!opening) this.#logger.error({ err: error }, "The store failed");
     for (const call of this.#calls.values()) call.reject(opening ? error : new UnknownOutcomeError(error.message));
     this.#calls.clear();
-    for (const watcher of this.#watchers) watcher.onError(error);
-    this.#watchers.clear();
+    this.#watches.fail(error);
   }
-}
-
-/** Each answer sets off the rest of a request; a large batch must not do all of that in one turn of the loop. */
-async function answerInTurns(answers: readonly (() => void)[]): Promise<void> {
-  for (const [index, answer] of answers.entries()) {
-    if (index > 0 && index % answersPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
-    answer();
-  }
-}
-
-function historyRequest(prefix: string, afterRevision: number): Request {
-  return { do: "history", prefix, afterRevision, limit: pageSize };
 }
 
 function toEntry({ key, revision, createRevision, value }: WireRow, bytes: ArrayBuffer): Entry {
   return { key, value: Buffer.from(bytes, value[0], value[1]), createRevision, modRevision: revision };
 }
 
-function toEvent(write: PendingWrite, revision: number, previous: Entry | undefined): StoreEvent {
-  const { key, value } = write;
-  const before = previous ? { previous } : {};
-  if (!value) return { type: "delete", key, revision, ...before };
-  const entry = { key, value, createRevision: previous?.createRevision ?? revision, modRevision: revision };
-  return { type: "put", key, revision, entry, ...before };
+function toResult(result: WireWriteResult, bytes: ArrayBuffer): WriteResult {
+  if (!result.ok) return { ok: false, current: result.current && toEntry(result.current, bytes) };
+  const { revision, previous } = result;
+  return { ok: true, revision, ...(previous ? { previous: toEntry(previous, bytes) } : {}) };
 }
 
 function pageEvents({ rows, bytes }: Replies["history"]): StoreEvent[] {
