@@ -48,6 +48,13 @@ const pause: Image = {
   inputs: ["images/pause"],
   basedOn: [baseImage],
 };
+const loadBalancer: Image = {
+  names: ["k3ts/loadbalancer", `k3ts/loadbalancer:${versionTag}`],
+  dockerfile: "images/loadbalancer/Dockerfile",
+  context: "images/loadbalancer",
+  inputs: ["images/loadbalancer"],
+  basedOn: [baseImage],
+};
 const testWeb: Image = {
   // With a tag of its own: Kubernetes pulls what has none ("latest") even where it is present.
   names: ["k3ts/test-web:1.0", "k3ts/test-web"],
@@ -136,6 +143,10 @@ export function imageTasks(): ListrTask[] {
             {
               title: "Pause image",
               task: async (_, task) => savePause(await ensureImage(pause, shownIn(task))),
+            },
+            {
+              title: "Load balancer",
+              task: async (_, task) => void (await ensureImage(loadBalancer, shownIn(task))),
             },
             {
               title: "Test images",

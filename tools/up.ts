@@ -11,7 +11,7 @@ import { connectDocker } from "../src/cluster/docker.ts";
 import { type Cluster, listClusters } from "../src/cluster/inventory.ts";
 import { defaultKubeconfigPath } from "../src/cluster/kubeconfig-file.ts";
 import { deleteCluster, startCluster } from "../src/cluster/lifecycle.ts";
-import { agentImage, serverImage } from "../src/commands/images.ts";
+import { agentImage, loadBalancerImage, serverImage } from "../src/commands/images.ts";
 import { imageTasks } from "./images.ts";
 import { run } from "./run.ts";
 import { runTasks } from "./tasks.ts";
@@ -51,6 +51,7 @@ async function up(fresh: boolean): Promise<void> {
       agents: 2,
       serverImage,
       agentImage,
+      loadBalancerImage,
       wait: true,
       timeoutMs,
       updateKubeconfig: true,

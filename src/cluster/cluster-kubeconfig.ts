@@ -3,16 +3,28 @@ import type Docker from "dockerode";
 import { extract } from "tar-stream";
 import { contextName, labels } from "./cluster-names.ts";
 import { publishedHost } from "./docker.ts";
-import { type Cluster, firstServer } from "./inventory.ts";
+import { type Cluster, publisherOf, serversOf } from "./inventory.ts";
 import { adaptKubeconfig, type KubeconfigFile } from "./kubeconfig-file.ts";
 
 const pathInNode = "/etc/rancher/k3s/k3s.yaml";
 
 /** The admin's kubeconfig of a cluster, with the address at which this machine reaches its API. */
 export async function fetchKubeconfig(docker: Docker, cluster: Cluster): Promise<KubeconfigFile> {
-  const server = firstServer(cluster);
-  const text = await readFile(docker, server.name, pathInNode);
-  return adaptKubeconfig(text, contextName(cluster.name), apiUrl(server.labels[labels.apiPort]!));
+  const url = apiUrl(publisherOf(cluster).labels[labels.apiPort]!);
+  return adaptKubeconfig(await readFromServers(docker, cluster), contextName(cluster.name), url);
+}
+
+/** Every server has the same; one that is still starting may have none yet. */
+async function readFromServers(docker: Docker, cluster: Cluster): Promise<string> {
+  let failed: unknown;
+  for (const { name } of serversOf(cluster)) {
+    try {
+      return await readFile(docker, name, pathInNode);
+    } catch (error) {
+      failed ??= error;
+    }
+  }
+  throw failed ?? new Error(`cluster "${cluster.name}" has no server`);
 }
 
 /** "0.0.0.0:6550" is where the engine listens; clients use a real address. */

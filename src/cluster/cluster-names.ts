@@ -6,11 +6,20 @@ export type Role = "server" | "agent";
 
 export const labels = {
   cluster: "k3ts.cluster",
+  /** A {@link Role}, or {@link loadBalancerRole}. */
   role: "k3ts.role",
-  /** The cluster's join token is kept on its server, so that nodes can be added later. */
+  /** The cluster's join token is kept on its servers, so that nodes can be added later. */
   token: "k3ts.token",
+  /** Where the API is published, on the container that publishes it. */
   apiPort: "k3ts.api-port",
+  /** What servers keep the cluster in: a `Datastore`. */
+  datastore: "k3ts.datastore",
+  /** Ports beside the API's that the load balancer passes on, with commas between. */
+  ports: "k3ts.ports",
 } as const;
+
+/** The role of the container that is no node. */
+export const loadBalancerRole = "loadbalancer";
 
 /** Long enough for people, short enough that a container's name stays a host name. */
 const maxNameLength = 32;
@@ -33,6 +42,11 @@ export function networkName(cluster: string): string {
 /** A node's container, host and Kubernetes name are the same. */
 export function nodeName(cluster: string, role: Role, index: number): string {
   return `k3ts-${cluster}-${role}-${index}`;
+}
+
+/** The container in front of a cluster's servers. */
+export function loadBalancerName(cluster: string): string {
+  return `k3ts-${cluster}-serverlb`;
 }
 
 /** The context, cluster and user in people's kubeconfig. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type Docker from "dockerode";
 import { type Clock, ioClock } from "../machinery/clock.ts";
 import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
-import { checkClusterName, contextName, labels, networkName, nodeName, type Role } from "./cluster-names.ts";
+import { checkClusterName, contextName, labels, loadBalancerName, networkName } from "./cluster-names.ts";
 import { publishedHost } from "./docker.ts";
 import { freePort } from "./free-port.ts";
 import { getCluster, listClusters, removeCluster } from "./inventory.ts";
@@ -13,27 +13,20 @@ import {
   readKubeconfigFile,
   writeKubeconfigFile,
 } from "./kubeconfig-file.ts";
+import { configureLoadBalancer } from "./load-balancer.ts";
+import { forwardedPorts, loadBalancerOptions } from "./load-balancer-spec.ts";
 import { failsWhenEnded, waitForLine } from "./node-log.ts";
-import { containerOptions, type NodeSpec } from "./node-spec.ts";
+import { containerOptions, nameOf } from "./node-spec.ts";
+import { type ClusterSettings, planCluster } from "./plan-cluster.ts";
 import { runSteps } from "./progress.ts";
+import { requireImages } from "./require-images.ts";
+import { settleAll } from "./settle-all.ts";
 import { waitForNodes } from "./wait-ready.ts";
 
-export interface CreateClusterOptions {
-  readonly name: string;
-  readonly servers: number;
-  readonly agents: number;
-  readonly serverImage: string;
-  readonly agentImage: string;
+export interface CreateClusterOptions extends ClusterSettings {
   /** Where the API is published: "[address:]port"; default a free port on the loopback address. */
   readonly apiPort?: string;
   readonly token?: string;
-  readonly environment?: readonly string[];
-  readonly volumes?: readonly string[];
-  /** Published on the first server. */
-  readonly ports?: readonly string[];
-  readonly serverArgs?: readonly string[];
-  readonly agentArgs?: readonly string[];
-  readonly memoryBytes?: { readonly server?: number; readonly agent?: number };
   /** Wait until every node is Ready. */
   readonly wait: boolean;
   readonly timeoutMs: number;
@@ -54,57 +47,70 @@ export async function createCluster(
   clock: Clock = ioClock,
 ): Promise<KubeconfigFile> {
   checkClusterName(options.name);
-  if (options.servers !== 1) {
-    throw new Error(`--servers=${options.servers}: clusters of one server are supported by this version of k3ts`);
-  }
   const existing = (await listClusters(docker)).find(({ name }) => name === options.name);
   if (existing) {
     throw new Error(
       `cluster "${options.name}" exists already; delete it with \`k3ts cluster delete ${options.name}\`, or choose another name`,
     );
   }
-  await requireImages(docker, [options.serverImage, ...(options.agents > 0 ? [options.agentImage] : [])]);
-  const specs = await planNodes(options);
+  const { nodes, loadBalancer } = planCluster(options, {
+    token: options.token ?? randomBytes(16).toString("hex"),
+    api: await apiAddress(options.apiPort),
+    publishedHost: publishedHost(process.env),
+  });
+  const containers = [...(loadBalancer ? [loadBalancerOptions(loadBalancer)] : []), ...nodes.map(containerOptions)];
+  await requireImages(
+    docker,
+    [...nodes, ...(loadBalancer ? [loadBalancer] : [])].map(({ image }) => image),
+  );
+  if (options.network !== undefined) await requireNetwork(docker, options.network);
 
   const deadline = new AbortController();
   const timer = clock.after(options.timeoutMs, () =>
     deadline.abort(new Error(`not ready within ${options.timeoutMs / 1000} s`)),
   );
-  const made: string[] = [];
+  const [server = "", ...others] = nodes.map(nameOf);
+  const names = [server, ...others];
   let kubeconfig: KubeconfigFile | undefined;
   try {
     await runSteps(
       [
+        ...(options.network === undefined
+          ? [
+              {
+                title: `Create network ${networkName(options.name)}`,
+                run: async () => {
+                  await docker.createNetwork({
+                    Name: networkName(options.name),
+                    Driver: "bridge",
+                    Labels: { [labels.cluster]: options.name },
+                  });
+                },
+              },
+            ]
+          : []),
         {
-          title: `Create network ${networkName(options.name)}`,
-          run: async () => {
-            await docker.createNetwork({
-              Name: networkName(options.name),
-              Driver: "bridge",
-              Labels: { [labels.cluster]: options.name },
-            });
-          },
-        },
-        {
-          title: `Start ${specs.length} node${specs.length === 1 ? "" : "s"}`,
-          run: async (say) => {
-            await Promise.all(
-              specs.map(async (spec) => {
-                const create = containerOptions(spec);
-                made.push(create.name);
+          title: `Start ${names.length} node${names.length === 1 ? "" : "s"}${loadBalancer ? " and a load balancer" : ""}`,
+          run: (say) =>
+            // All of them end before anything is removed again.
+            settleAll(
+              containers.map(async (create) => {
                 const container = await docker.createContainer(create);
+                if (loadBalancer && create.name === loadBalancerName(options.name)) {
+                  const servers = nodes.filter(({ role }) => role === "server").map(nameOf);
+                  const ports = forwardedPorts(loadBalancer.ports);
+                  await configureLoadBalancer(docker, create.name, { servers, ports });
+                }
                 await container.start().catch((error: Error) => {
                   throw withRemedy(error);
                 });
                 say(create.name);
               }),
-            );
-          },
+            ),
         },
         {
           title: "Wait for the API",
           run: async () => {
-            const server = made[0]!;
             await waitForLine(docker, server, "Wrote kubeconfig", deadline.signal);
             kubeconfig = await fetchKubeconfig(docker, await getCluster(docker, options.name));
           },
@@ -116,9 +122,9 @@ export async function createCluster(
                 run: async (say: (detail: string) => void) => {
                   // A node that ends says why in its log; without that the wait would only time out.
                   const ended = new AbortController();
-                  const failed = Promise.all(made.map((node) => failsWhenEnded(docker, node, ended.signal)));
+                  const failed = Promise.all(names.map((node) => failsWhenEnded(docker, node, ended.signal)));
                   try {
-                    await Promise.race([waitForNodes(kubeconfig!, made, deadline.signal, say), failed]);
+                    await Promise.race([waitForNodes(kubeconfig!, names, deadline.signal, say), failed]);
                   } finally {
                     ended.abort(new Error("nobody waits any more"));
                   }
@@ -145,11 +151,7 @@ export async function createCluster(
       { quiet: options.quiet ?? false },
     );
   } catch (error) {
-    await removeCluster(
-      docker,
-      options.name,
-      made.map((name) => ({ name })),
-    );
+    await removeCluster(docker, options.name);
     throw new Error(
       `creating cluster "${options.name}" failed, and what was made of it is removed again: ${(error as Error).message}`,
     );
@@ -165,40 +167,6 @@ function withRemedy(error: Error): Error {
   return new Error(`${error.message.trim()}; choose another port with --api-port or --port`, { cause: error });
 }
 
-async function planNodes(options: CreateClusterOptions): Promise<NodeSpec[]> {
-  const token = options.token ?? randomBytes(16).toString("hex");
-  const api = await apiAddress(options.apiPort);
-  const shared = {
-    cluster: options.name,
-    token,
-    environment: options.environment ?? [],
-    volumes: options.volumes ?? [],
-  };
-  const server: NodeSpec = {
-    ...shared,
-    role: "server",
-    index: 0,
-    image: options.serverImage,
-    api,
-    apiNames: [...new Set(["0.0.0.0", api.host, publishedHost(process.env)])],
-    ports: options.ports ?? [],
-    args: options.serverArgs ?? [],
-    ...(options.memoryBytes?.server ? { memoryBytes: options.memoryBytes.server } : {}),
-  };
-  const agents = Array.from(
-    { length: options.agents },
-    (_, index): NodeSpec => ({
-      ...shared,
-      role: "agent",
-      index,
-      image: options.agentImage,
-      args: options.agentArgs ?? [],
-      ...(options.memoryBytes?.agent ? { memoryBytes: options.memoryBytes.agent } : {}),
-    }),
-  );
-  return [server, ...agents];
-}
-
 async function apiAddress(text: string | undefined): Promise<{ host: string; port: number }> {
   const remote = publishedHost(process.env) !== "127.0.0.1";
   const match = /^(?:(.+):)?(\d{1,5})$/.exec(text ?? "");
@@ -209,87 +177,17 @@ async function apiAddress(text: string | undefined): Promise<{ host: string; por
   return { host, port: match ? Number(match[2]) : await freePort(remote ? "0.0.0.0" : host) };
 }
 
-/** Pulls what is missing. @throws when an image is neither here nor to be had */
-async function requireImages(docker: Docker, images: readonly string[]): Promise<void> {
-  for (const image of new Set(images)) {
-    const present = await docker
-      .getImage(image)
-      .inspect()
-      .then(
-        () => true,
-        () => false,
-      );
-    if (present) continue;
-    try {
-      const stream = await docker.pull(image);
-      await new Promise<void>((resolve, reject) => {
-        docker.modem.followProgress(stream, (error) => (error ? reject(error) : resolve()));
-      });
-    } catch (error) {
-      throw new Error(
-        `image "${image}" is not here and cannot be pulled (${(error as Error).message}); build it with \`npm run images\``,
-      );
-    }
-  }
-}
-
-/** Adds nodes to a cluster that runs. */
-export async function addNodes(
-  docker: Docker,
-  options: {
-    readonly cluster: string;
-    readonly role: Role;
-    readonly names: readonly string[];
-    readonly image: string;
-    readonly args?: readonly string[];
-    readonly timeoutMs: number;
-  },
-  clock: Clock = ioClock,
-): Promise<void> {
-  if (options.role !== "agent")
-    throw new Error("adding servers is not supported by this version of k3ts; use --role agent");
-  const cluster = await getCluster(docker, options.cluster);
-  const token = cluster.nodes.map((node) => node.labels[labels.token]).find(Boolean);
-  if (!token) throw new Error(`cluster "${cluster.name}" has no server that knows its token`);
-  await requireImages(docker, [options.image]);
-  const deadline = new AbortController();
-  const timer = clock.after(options.timeoutMs, () =>
-    deadline.abort(new Error(`not ready within ${options.timeoutMs / 1000} s`)),
-  );
-  const made: string[] = [];
-  try {
-    const taken = new Set(cluster.nodes.map(({ name }) => name));
-    let index = 0;
-    for (const wanted of options.names) {
-      let name = wanted;
-      while (name === "" || (wanted === "" && taken.has(name))) name = nodeName(cluster.name, "agent", index++);
-      if (taken.has(name)) throw new Error(`node "${name}" exists already in cluster "${cluster.name}"`);
-      taken.add(name);
-      const create = containerOptions({
-        cluster: cluster.name,
-        role: "agent",
-        index: 0,
-        name,
-        image: options.image,
-        token,
-        args: options.args ?? [],
-      });
-      made.push(name);
-      await (await docker.createContainer(create)).start();
-    }
-    const kubeconfig = await fetchKubeconfig(docker, cluster);
-    await waitForNodes(kubeconfig, made, deadline.signal);
-  } catch (error) {
-    await Promise.all(
-      made.map((name) =>
-        docker
-          .getContainer(name)
-          .remove({ force: true, v: true })
-          .catch(() => {}),
-      ),
+/** @throws when there is no such network, or it is one where containers do not find each other by name */
+async function requireNetwork(docker: Docker, name: string): Promise<void> {
+  if (["bridge", "host", "none"].includes(name)) {
+    throw new Error(
+      `--network=${name}: nodes find each other by name, which they cannot there; use a network of your own`,
     );
-    throw error;
-  } finally {
-    timer.cancel();
   }
+  await docker
+    .getNetwork(name)
+    .inspect()
+    .catch((error: Error) => {
+      throw new Error(`--network=${name}: ${error.message.trim()}; make it with docker network create`);
+    });
 }

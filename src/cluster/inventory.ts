@@ -1,46 +1,58 @@
 import type Docker from "dockerode";
-import { labels, networkName, type Role } from "./cluster-names.ts";
+import { labels, loadBalancerRole, type Role } from "./cluster-names.ts";
+import type { Datastore } from "./datastore-kind.ts";
 
-/** A node's container as it stands. */
-export interface ClusterNode {
+/** A container of a cluster as it stands. */
+export interface ClusterContainer {
   readonly id: string;
   readonly name: string;
   readonly cluster: string;
-  readonly role: Role;
+  readonly network: string;
   /** Docker's own word: "running", "exited", "created", … */
   readonly state: string;
   readonly image: string;
   readonly labels: Readonly<Record<string, string>>;
 }
 
+export interface ClusterNode extends ClusterContainer {
+  readonly role: Role;
+}
+
 export interface Cluster {
   readonly name: string;
   /** Servers first, then by name. */
   readonly nodes: readonly ClusterNode[];
+  /** In front of the servers, where there is one. */
+  readonly loadBalancer?: ClusterContainer;
 }
 
 /** All clusters on this engine, found by the labels of their containers. */
 export async function listClusters(docker: Docker): Promise<Cluster[]> {
   const containers = await docker.listContainers({ all: true, filters: JSON.stringify({ label: [labels.cluster] }) });
-  const clusters = new Map<string, ClusterNode[]>();
+  const clusters = new Map<string, { nodes: ClusterNode[]; loadBalancer?: ClusterContainer }>();
   for (const container of containers) {
-    const cluster = container.Labels[labels.cluster]!;
-    const node: ClusterNode = {
+    const name = container.Labels[labels.cluster]!;
+    const cluster = clusters.get(name) ?? { nodes: [] };
+    clusters.set(name, cluster);
+    const found: ClusterContainer = {
       id: container.Id,
       name: (container.Names[0] ?? "").replace(/^\//, ""),
-      cluster,
-      role: container.Labels[labels.role] === "server" ? "server" : "agent",
+      cluster: name,
+      network: container.HostConfig.NetworkMode,
       state: container.State,
       image: container.Image,
       labels: container.Labels,
     };
-    clusters.set(cluster, [...(clusters.get(cluster) ?? []), node]);
+    const role = container.Labels[labels.role];
+    if (role === loadBalancerRole) cluster.loadBalancer = found;
+    else cluster.nodes.push({ ...found, role: role === "server" ? "server" : "agent" });
   }
   const order = (node: ClusterNode) => `${node.role === "server" ? 0 : 1}${node.name}`;
   return [...clusters]
-    .map(([name, nodes]) => ({
+    .map(([name, { nodes, ...rest }]) => ({
       name,
       nodes: nodes.sort((a, b) => order(a).localeCompare(order(b), "en", { numeric: true })),
+      ...rest,
     }))
     .sort((a, b) => a.name.localeCompare(b.name));
 }
@@ -56,24 +68,40 @@ export async function getCluster(docker: Docker, name: string): Promise<Cluster>
   );
 }
 
-export function firstServer(cluster: Cluster): ClusterNode {
-  const server = cluster.nodes.find((node) => node.labels[labels.apiPort]);
-  if (!server)
-    throw new Error(`cluster "${cluster.name}" has no server with a published API; delete it and create it again`);
-  return server;
+/** Nodes, and what stands in front of them. */
+export function containersOf(cluster: Cluster): readonly ClusterContainer[] {
+  return cluster.loadBalancer ? [...cluster.nodes, cluster.loadBalancer] : cluster.nodes;
 }
 
-/** Removes containers with their volumes, and the network; what is gone already is no error. */
-export async function removeCluster(
-  docker: Docker,
-  name: string,
-  nodes: readonly Pick<ClusterNode, "name">[],
-): Promise<void> {
-  await Promise.all(nodes.map((node) => removeNode(docker, node.name)));
-  await docker.getNetwork(networkName(name)).remove().catch(ignoreGone);
+/** The servers of a cluster: those that run first, so that the first one serves best. */
+export function serversOf(cluster: Cluster): readonly ClusterNode[] {
+  const servers = cluster.nodes.filter(({ role }) => role === "server");
+  const runs = ({ state }: ClusterNode) => state === "running";
+  return [...servers.filter(runs), ...servers.filter((server) => !runs(server))];
 }
 
-export async function removeNode(docker: Docker, container: string): Promise<void> {
+/** What a server keeps its cluster in. */
+export function datastoreOfNode(server: ClusterNode | undefined): Datastore {
+  return (server?.labels[labels.datastore] as Datastore | undefined) ?? "sqlite";
+}
+
+/** The container that publishes the API. @throws when there is none */
+export function publisherOf(cluster: Cluster): ClusterContainer {
+  const publisher = containersOf(cluster).find((container) => container.labels[labels.apiPort]);
+  if (publisher) return publisher;
+  throw new Error(`cluster "${cluster.name}" has no container with a published API; delete it and create it again`);
+}
+
+/** Removes a cluster's containers with their volumes, and its network; what is gone already is no error. */
+export async function removeCluster(docker: Docker, name: string): Promise<void> {
+  const filters = { label: [`${labels.cluster}=${name}`] };
+  const containers = await docker.listContainers({ all: true, filters: JSON.stringify(filters) });
+  await Promise.all(containers.map(({ Id }) => removeContainer(docker, Id)));
+  const networks = await docker.listNetworks({ filters: JSON.stringify(filters) });
+  await Promise.all(networks.map(({ Id }) => docker.getNetwork(Id).remove().catch(ignoreGone)));
+}
+
+export async function removeContainer(docker: Docker, container: string): Promise<void> {
   await docker.getContainer(container).remove({ force: true, v: true }).catch(ignoreGone);
 }
 

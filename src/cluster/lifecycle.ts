@@ -2,7 +2,7 @@ import type Docker from "dockerode";
 import { type Clock, ioClock } from "../machinery/clock.ts";
 import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
 import { contextName } from "./cluster-names.ts";
-import { type Cluster, removeCluster } from "./inventory.ts";
+import { type Cluster, containersOf, removeCluster } from "./inventory.ts";
 import {
   defaultKubeconfigPath,
   mergeKubeconfig,
@@ -33,7 +33,8 @@ export async function startCluster(
         title: `Start ${cluster.nodes.length} nodes`,
         run: async (say) => {
           await Promise.all(
-            cluster.nodes.map(async ({ name }) => {
+            // Together: embedded etcd answers when most of the servers are there.
+            containersOf(cluster).map(async ({ name }) => {
               await docker.getContainer(name).start().catch(ignoreUnchanged);
               say(name);
             }),
@@ -84,7 +85,9 @@ export async function stopCluster(docker: Docker, cluster: Cluster): Promise<voi
       title: `Stop ${cluster.nodes.length} nodes`,
       run: async () => {
         await Promise.all(
-          cluster.nodes.map(({ name }) => docker.getContainer(name).stop({ t: stopSeconds }).catch(ignoreUnchanged)),
+          containersOf(cluster).map(({ name }) =>
+            docker.getContainer(name).stop({ t: stopSeconds }).catch(ignoreUnchanged),
+          ),
         );
       },
     },
@@ -96,7 +99,7 @@ export async function deleteCluster(docker: Docker, cluster: Cluster): Promise<v
   await runSteps([
     {
       title: `Remove ${cluster.nodes.length} nodes and the network of cluster ${cluster.name}`,
-      run: () => removeCluster(docker, cluster.name, cluster.nodes),
+      run: () => removeCluster(docker, cluster.name),
     },
     {
       title: `Remove context ${contextName(cluster.name)} from the kubeconfig`,

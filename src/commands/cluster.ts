@@ -1,9 +1,11 @@
 import { Command } from "commander";
+import { datastoreOf } from "../cluster/datastore-kind.ts";
 import { connectDocker } from "../cluster/docker.ts";
 import { getCluster, listClusters } from "../cluster/inventory.ts";
+import { quorumNote } from "../cluster/quorum.ts";
 import { parseDuration } from "../machinery/duration.ts";
 import { parseQuantity } from "../machinery/quantity.ts";
-import { agentImage, serverImage } from "./images.ts";
+import { agentImage, loadBalancerImage, serverImage } from "./images.ts";
 import { formatTable } from "./print-table.ts";
 
 const collect = (value: string, list: string[]) => [...list, value];
@@ -13,6 +15,10 @@ interface CreateFlags {
   agents: string;
   image: string;
   agentImage: string;
+  lb?: boolean;
+  clusterInit?: true;
+  datastoreEndpoint?: string;
+  network?: string;
   apiPort?: string;
   token?: string;
   env: string[];
@@ -35,15 +41,25 @@ export async function cluster(args: readonly string[]): Promise<number> {
     .command("create")
     .description("Create a cluster and wait until it is ready")
     .argument("[name]", "name of the cluster", "dev")
-    .option("-s, --servers <count>", "number of servers", "1")
+    .option("-s, --servers <count>", "number of servers; several have embedded etcd and a load balancer", "1")
     .option("-a, --agents <count>", "number of agents", "0")
     .option("-i, --image <image>", "image of servers", serverImage)
     .option("--agent-image <image>", "image of agents", agentImage)
+    .option("--cluster-init", "embedded etcd also for one server, so that more can be added")
+    .option("--datastore-endpoint <endpoint>", "database that the servers share instead of embedded etcd")
+    .option("--lb", "a load balancer in front of one server, too")
+    .option("--no-lb", "no load balancer: the API is that of the first server")
+    .option("--network <name>", "join a network that is there (default: one of the cluster's own)")
     .option("--api-port <[address:]port>", "where the API is published (default: a free port on 127.0.0.1)")
     .option("--token <token>", "join token (default: a random one)")
     .option("-e, --env <name=value>", "environment of every node; may be repeated", collect, [])
     .option("-v, --volume <host:container>", "volume of every node; may be repeated", collect, [])
-    .option("-p, --port <host:container>", "publish a port of the first server; may be repeated", collect, [])
+    .option(
+      "-p, --port <host:container[@node]>",
+      "publish a port of the servers, or of one node (@server:0, @agent:1); may be repeated",
+      collect,
+      [],
+    )
     .option("--server-arg <flag>", "flag of `k3ts server`; may be repeated", collect, [])
     .option("--agent-arg <flag>", "flag of `k3ts agent`; may be repeated", collect, [])
     .option("--servers-memory <quantity>", "memory limit of each server, such as 1Gi")
@@ -58,18 +74,28 @@ export async function cluster(args: readonly string[]): Promise<number> {
       const memory = (text: string | undefined) => (text === undefined ? undefined : parseQuantity(text).toUnits());
       const server = memory(flags.serversMemory);
       const agent = memory(flags.agentsMemory);
-      await createCluster(docker, {
-        name,
+      const datastore = {
         servers: count("servers", flags.servers),
+        ...(flags.clusterInit === undefined ? {} : { clusterInit: flags.clusterInit }),
+        ...(flags.datastoreEndpoint === undefined ? {} : { datastoreEndpoint: flags.datastoreEndpoint }),
+        environment: flags.env,
+        serverArgs: flags.serverArg,
+      };
+      const note = quorumNote(datastore.servers, datastoreOf(datastore));
+      if (note) process.stderr.write(`Note: ${note}.\n`);
+      await createCluster(docker, {
+        ...datastore,
+        name,
         agents: count("agents", flags.agents),
         serverImage: flags.image,
         agentImage: flags.agentImage,
+        loadBalancerImage,
+        ...(flags.lb === undefined ? {} : { loadBalancer: flags.lb }),
+        ...(flags.network === undefined ? {} : { network: flags.network }),
         ...(flags.apiPort === undefined ? {} : { apiPort: flags.apiPort }),
         ...(flags.token === undefined ? {} : { token: flags.token }),
-        environment: flags.env,
         volumes: flags.volume,
         ports: flags.port,
-        serverArgs: flags.serverArg,
         agentArgs: flags.agentArg,
         memoryBytes: { ...(server === undefined ? {} : { server }), ...(agent === undefined ? {} : { agent }) },
         wait: flags.wait,
@@ -87,20 +113,23 @@ export async function cluster(args: readonly string[]): Promise<number> {
     .action(async (flags: { output: string }) => {
       const clusters = await listClusters(await connectDocker());
       if (flags.output === "json") {
-        const shown = clusters.map(({ name, nodes }) => ({
+        const shown = clusters.map(({ name, nodes, loadBalancer }) => ({
           name,
           nodes: nodes.map(({ name, role, state, image }) => ({ name, role, state, image })),
+          ...(loadBalancer
+            ? { loadBalancer: { name: loadBalancer.name, state: loadBalancer.state, image: loadBalancer.image } }
+            : {}),
         }));
         process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
         return;
       }
-      const rows = clusters.map(({ name, nodes }) => {
+      const rows = clusters.map(({ name, nodes, loadBalancer }) => {
         const of = (role: string) => nodes.filter((node) => node.role === role);
         const running = (role: string) =>
           `${of(role).filter(({ state }) => state === "running").length}/${of(role).length}`;
-        return [name, running("server"), running("agent")];
+        return [name, running("server"), running("agent"), String(loadBalancer !== undefined)];
       });
-      process.stdout.write(formatTable(["NAME", "SERVERS", "AGENTS"], rows));
+      process.stdout.write(formatTable(["NAME", "SERVERS", "AGENTS", "LOADBALANCER"], rows));
     });
   program
     .command("start")

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { clusterOfContext, nodeName } from "../cluster/cluster-names.ts";
+import { clusterOfContext } from "../cluster/cluster-names.ts";
 import { defaultKubeconfigPath, readKubeconfigFile } from "../cluster/kubeconfig-file.ts";
 import { kubectlInContainer } from "../cluster/kubectl-in-container.ts";
 import { defaultKubeconfigPath as nodeKubeconfig } from "../server/kubeconfig.ts";
@@ -28,7 +28,13 @@ export async function kubectl(args: readonly string[]): Promise<number> {
         "create one with k3ts cluster create, or install kubectl",
     );
   }
-  return kubectlInContainer(nodeName(cluster, "server", 0), args);
+  const [{ connectDocker }, { getCluster, serversOf }] = await Promise.all([
+    import("../cluster/docker.ts"),
+    import("../cluster/inventory.ts"),
+  ]);
+  const [server] = serversOf(await getCluster(await connectDocker(), cluster));
+  if (!server) throw new Error(`cluster "${cluster}" has no server; create it again`);
+  return kubectlInContainer(server.name, args);
 }
 
 function contextFrom(args: readonly string[]): string | undefined {

@@ -9,12 +9,18 @@ import { connectDocker } from "../../src/cluster/docker.ts";
 import { importImages } from "../../src/cluster/import-images.ts";
 import { getCluster, removeCluster } from "../../src/cluster/inventory.ts";
 import { printKubeconfig } from "../../src/cluster/kubeconfig-file.ts";
-import { agentImage, serverImage } from "../../src/commands/images.ts";
+import { agentImage, loadBalancerImage, serverImage } from "../../src/commands/images.ts";
 import { type RunOptions, run } from "../../tools/run.ts";
 import { helm, kubectl, kubectlJson, type ToolOptions } from "./kubectl.ts";
 
 export interface TestClusterOptions {
-  /** Default 0: the server is the only node. */
+  /** Default 1. Several have embedded etcd, unless there is another datastore, and a load balancer in front. */
+  servers?: number;
+  /** A database that the servers share. */
+  datastoreEndpoint?: string;
+  /** A network that is there already, such as the database's; default one of the cluster's own. */
+  network?: string;
+  /** Default 0: servers are the only nodes. */
   agents?: number;
   serverArgs?: readonly string[];
   agentArgs?: readonly string[];
@@ -27,7 +33,7 @@ export interface TestClusterOptions {
 /** A cluster of real containers that a test has to itself. */
 export interface TestCluster extends AsyncDisposable {
   name: string;
-  /** Names of the nodes, which are also those of their containers; the server first. */
+  /** Names of the nodes, which are also those of their containers; servers first. */
   nodes: string[];
   /** Path of the kubeconfig, in a folder that goes with the cluster. */
   kubeconfig: string;
@@ -56,18 +62,20 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
   watchForEnd();
   const docker = await connectDocker();
   const remove = async () => {
-    const cluster = await getCluster(docker, name).catch(() => undefined);
-    if (cluster) await removeCluster(docker, name, cluster.nodes);
+    await removeCluster(docker, name);
     rmSync(directory, { recursive: true, force: true });
     left.delete(name);
   };
   try {
     const file = await createCluster(docker, {
       name,
-      servers: 1,
+      servers: options.servers ?? 1,
       agents: options.agents ?? 0,
       serverImage,
       agentImage,
+      loadBalancerImage,
+      ...(options.datastoreEndpoint === undefined ? {} : { datastoreEndpoint: options.datastoreEndpoint }),
+      ...(options.network === undefined ? {} : { network: options.network }),
       serverArgs: options.serverArgs ?? [],
       agentArgs: options.agentArgs ?? [],
       wait: true,

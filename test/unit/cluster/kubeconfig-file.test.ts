@@ -9,7 +9,6 @@ import {
   removeFromKubeconfig,
   writeKubeconfigFile,
 } from "../../../src/cluster/kubeconfig-file.ts";
-import { containerOptions, parsePort } from "../../../src/cluster/node-spec.ts";
 import { renderKubeconfig } from "../../../src/server/kubeconfig.ts";
 import { temporaryDirectory } from "../../support/temporary-directory.ts";
 
@@ -56,28 +55,5 @@ describe("kubeconfig", () => {
     const path = join(temporaryDirectory(test), "config");
     writeFileSync(path, "- just\n- a list\n");
     assert.throws(() => readKubeconfigFile(path), /is not a kubeconfig/);
-  });
-});
-
-describe("node containers", () => {
-  it("only the first server publishes the API; agents publish nothing", () => {
-    const agent = containerOptions({ cluster: "dev", role: "agent", index: 0, image: "k3ts/agent", token: "t" });
-    assert.deepEqual(agent.HostConfig?.PortBindings, {});
-    assert.ok(agent.Env?.includes("K3S_URL=https://k3ts-dev-server-0:6443"));
-    const server = containerOptions({
-      cluster: "dev",
-      role: "server",
-      index: 0,
-      image: "k3ts/server",
-      token: "t",
-      api: { host: "127.0.0.1", port: 40000 },
-    });
-    assert.deepEqual(server.HostConfig?.PortBindings, { "6443/tcp": [{ HostIp: "127.0.0.1", HostPort: "40000" }] });
-  });
-
-  it("ports are host:container, with an address and a protocol if need be", () => {
-    assert.deepEqual(parsePort("8080:80"), { address: "0.0.0.0", host: "8080", container: "80/tcp" });
-    assert.deepEqual(parsePort("127.0.0.1:53:53/udp"), { address: "127.0.0.1", host: "53", container: "53/udp" });
-    assert.throws(() => parsePort("http"), /invalid port "http"/);
   });
 });

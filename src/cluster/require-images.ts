@@ -1,0 +1,25 @@
+import type Docker from "dockerode";
+
+/** Pulls what is missing. @throws when an image is neither here nor to be had */
+export async function requireImages(docker: Docker, images: readonly string[]): Promise<void> {
+  for (const image of new Set(images)) {
+    const present = await docker
+      .getImage(image)
+      .inspect()
+      .then(
+        () => true,
+        () => false,
+      );
+    if (present) continue;
+    try {
+      const stream = await docker.pull(image);
+      await new Promise<void>((resolve, reject) => {
+        docker.modem.followProgress(stream, (error) => (error ? reject(error) : resolve()));
+      });
+    } catch (error) {
+      throw new Error(
+        `image "${image}" is not here and cannot be pulled (${(error as Error).message}); build it with \`npm run images\``,
+      );
+    }
+  }
+}
