@@ -301,7 +301,7 @@ class Reader {
   }
 
   skip(type: number): void {
-    if (type === 0) this.bigVarint();
+    if (type === 0) while (this.byte() >= 0x80);
     else if (type === 1) this.position += 8;
     else if (type === 2) this.part();
     else if (type === 5) this.position += 4;

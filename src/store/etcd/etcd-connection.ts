@@ -1,0 +1,181 @@
+import type { ConnectionOptions } from "node:tls";
+import type { Clock, Timer } from "../../machinery/clock.ts";
+import type { Logger } from "../../machinery/log.ts";
+import type { Message, MessageInput, MessageOutput } from "../../machinery/protobuf.ts";
+import {
+  type BidiCall,
+  type CallOptions,
+  GrpcClient,
+  GrpcError,
+  type MethodDescriptor,
+} from "../../rpc/grpc-client.ts";
+import { StoreClosedError } from "../store.ts";
+import { isNoSpace, isOutage, isUnsent, storeError } from "./etcd-errors.ts";
+import { leaseGrant } from "./etcd-messages.ts";
+
+/** Where one member of etcd answers clients. */
+export interface EtcdServer {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+}
+
+/** etcd itself gives a request up after 7 s with its own election time; its answer tells more than ours. */
+const deadlineMs = 8000;
+/** With several endpoints, a read that one does not answer is asked of the next after this long. */
+const readAttemptMs = 3000;
+const connectTimeoutMs = 3000;
+const keepAliveMs = 10_000;
+/** How long a call that has not had any effect is tried again: about what an election or a restart takes. */
+const patienceMs = 3000;
+const firstPauseMs = 50;
+const longestPauseMs = 500;
+/** While there is a problem, etcd is asked this often whether it is over. */
+const probeIntervalMs = 1000;
+/** A page of large values, or what was written while a watch was away, comes as one message. */
+const largestMessageBytes = 1024 * 1024 * 1024;
+/** A member that has lost the others says so at once, instead of leaving a watch without a word. */
+const metadata = { hasleader: "true" };
+
+/** Makes a client for one endpoint. The certificate has to be valid for the endpoint's host. */
+export function etcdClient({ host, port, tls }: EtcdServer, tlsOptions: ConnectionOptions, clock: Clock): GrpcClient {
+  const target = { host, port, ...(tls ? { tls: tlsOptions } : {}) };
+  return new GrpcClient(target, { clock, connectTimeoutMs, keepAliveMs, largestMessageBytes });
+}
+
+/**
+ * Calls to a cluster of etcd: one connection, to another endpoint when the present one fails. It knows what is wrong, and
+ * while something is, asks whether it is over.
+ */
+export class EtcdConnection {
+  readonly #clients: readonly GrpcClient[];
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  #current = 0;
+  #problem: { readonly text: string; readonly writesOnly: boolean } | undefined;
+  #probe: Timer | undefined;
+  #closed = false;
+
+  /** @param clock the io clock */
+  constructor(servers: readonly EtcdServer[], tls: ConnectionOptions, clock: Clock, logger: Logger) {
+    this.#clients = servers.map((server) => etcdClient(server, tls, clock));
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  /** Why calls fail at the moment. */
+  get problem(): string | undefined {
+    return this.#problem?.text;
+  }
+
+  /** A call that may be made twice without harm: it is tried again, and elsewhere, for a few seconds. */
+  read<Req extends Message, Res extends Message>(
+    method: MethodDescriptor<Req, Res>,
+    request: MessageInput<Req>,
+  ): Promise<MessageOutput<Res>> {
+    return this.#call(method, request, false);
+  }
+
+  /** A call that must not happen twice: it is tried again only while it cannot have reached etcd. */
+  write<Req extends Message, Res extends Message>(
+    method: MethodDescriptor<Req, Res>,
+    request: MessageInput<Req>,
+  ): Promise<MessageOutput<Res>> {
+    return this.#call(method, request, true);
+  }
+
+  /** Opens a stream at the present endpoint. Whoever reads it tells {@link failed} when it breaks. */
+  bidi<Req extends Message, Res extends Message>(
+    method: MethodDescriptor<Req, Res>,
+    signal: AbortSignal,
+  ): { readonly call: BidiCall<Req, Res>; failed(error: unknown): void } {
+    const { client, failed } = this.#pick();
+    return { call: client.bidi(method, { metadata, signal }), failed };
+  }
+
+  /** One request, many replies, from the present endpoint. */
+  stream<Req extends Message, Res extends Message>(
+    method: MethodDescriptor<Req, Res>,
+    request: MessageInput<Req>,
+    options: CallOptions = {},
+  ): AsyncIterable<MessageOutput<Res>> {
+    return this.#clients[this.#current]!.stream(method, request, options);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#probe?.cancel();
+    for (const client of this.#clients) client.close();
+  }
+
+  /** The present endpoint; `failed` makes the next one the present, once for all who were using this one. */
+  #pick(): { client: GrpcClient; failed: (error: unknown) => void } {
+    const index = this.#current;
+    const failed = (error: unknown) => {
+      if (this.#closed || !(error instanceof GrpcError) || !isOutage(error)) return;
+      this.#worse(error);
+      if (index === this.#current) this.#current = (index + 1) % this.#clients.length;
+    };
+    return { client: this.#clients[index]!, failed };
+  }
+
+  async #call<Req extends Message, Res extends Message>(
+    method: MethodDescriptor<Req, Res>,
+    request: MessageInput<Req>,
+    write: boolean,
+  ): Promise<MessageOutput<Res>> {
+    const begunMs = this.#clock.now();
+    const attemptMs = !write && this.#clients.length > 1 ? readAttemptMs : deadlineMs;
+    // What is known to be away is asked once, so that callers hear at once.
+    const untilMs = begunMs + (this.#problem ? 0 : patienceMs);
+    for (let attempt = 1; ; attempt++) {
+      const { client, failed } = this.#pick();
+      const leftMs = deadlineMs - (this.#clock.now() - begunMs);
+      try {
+        const reply = await client.unary(method, request, { timeoutMs: Math.min(attemptMs, leftMs), metadata });
+        if (this.#problem) this.#better(write);
+        return reply;
+      } catch (error) {
+        if (this.#closed) throw new StoreClosedError();
+        if (!(error instanceof GrpcError)) throw error;
+        failed(error);
+        const round = attempt / this.#clients.length;
+        const again = isOutage(error) && !isNoSpace(error) && (!write || isUnsent(error));
+        const inTime = round < 1 || this.#clock.now() < untilMs;
+        if (!again || !inTime || this.#clock.now() - begunMs >= deadlineMs - firstPauseMs)
+          throw storeError(error, write);
+        if (round >= 1 && Number.isInteger(round))
+          await this.#clock.sleep(Math.min(longestPauseMs, firstPauseMs * 2 ** (round - 1)));
+      }
+    }
+  }
+
+  #worse(error: GrpcError): void {
+    const { message } = storeError(error, false);
+    if (!this.#problem) this.#logger.warn({ err: error }, "etcd does not answer as it should");
+    this.#problem = { text: message, writesOnly: isNoSpace(error) };
+    this.#armProbe();
+  }
+
+  #better(write: boolean): void {
+    if (!this.#problem || (this.#problem.writesOnly && !write)) return;
+    this.#problem = undefined;
+    this.#probe?.cancel();
+    this.#probe = undefined;
+    this.#logger.info("etcd answers again");
+  }
+
+  /** A lease that nobody uses and that ends by itself: to grant it, etcd needs all that a write needs, and it has no revision. */
+  #armProbe(): void {
+    if (this.#probe || this.#closed) return;
+    this.#probe = this.#clock.after(probeIntervalMs, async () => {
+      try {
+        await this.#call(leaseGrant, { ttl: 1 }, true);
+      } catch {
+        // It is not over yet.
+      }
+      this.#probe = undefined;
+      if (this.#problem) this.#armProbe();
+    });
+  }
+}
