@@ -57,6 +57,12 @@ export async function migrateStore(
   return { entries, revision: await to.currentRevision() };
 }
 
+/** Whether a store is empty, or one that a migration into it has not finished with. */
+export async function canBeFilled(store: Store): Promise<boolean> {
+  if (await store.get(markerKey)) return true;
+  return (await store.list("/", { limit: 1 })).entries.length === 0;
+}
+
 async function mark(to: Store, source: string): Promise<void> {
   const made = await to.get(markerKey);
   if (made) {

@@ -1,0 +1,21 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { writeFileAtomic } from "../../agent/host/files.ts";
+
+/**
+ * The name that this server's member of etcd has had since its first start, kept in `<etcd>/name` (K3s' file):
+ * `<node>-<8 hex>`, so that a node that comes back with an empty disk is another member.
+ */
+export function memberName(etcdDirectory: string, nodeName: string): string {
+  const file = join(etcdDirectory, "name");
+  if (existsSync(file)) return readFileSync(file, "utf8");
+  const name = `${nodeName}-${randomBytes(4).toString("hex")}`;
+  writeFileAtomic(file, name, 0o600);
+  return name;
+}
+
+/** The node that a member of this name is on. */
+export function nodeOfMember(name: string): string {
+  return name.replace(/-[^-]*$/, "");
+}
