@@ -184,7 +184,8 @@ export class ResourceCache {
     this.#feed.assertAlive();
     const missed = this.#window.filter((event) => event.revision > afterRevision);
     if (missed.length > 0) watcher.onEvents(missed);
-    const own = this.#queue.length > 0 ? after(afterRevision, watcher) : watcher;
+    // What is still to come may be older than where the watcher stands: it may have been told by a server that is ahead.
+    const own = this.#queue.length > 0 || afterRevision > this.revision ? after(afterRevision, watcher) : watcher;
     this.#watchers.add(own);
     return () => this.#watchers.delete(own);
   }
@@ -387,6 +388,8 @@ function after(revision: number, watcher: CacheWatcher): CacheWatcher {
   return {
     ...(watcher.scope ? { scope: watcher.scope } : {}),
     onEvents: (events) => {
+      // Arrays are handed on as they are, since watchers share what they make of them.
+      if (events[0]!.revision > revision) return watcher.onEvents(events);
       const later = events.filter((event) => event.revision > revision);
       if (later.length > 0) watcher.onEvents(later);
     },

@@ -87,7 +87,6 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   let ended = false;
   let live = false;
   let early: WatchChange[] = [];
-  let sentRevision = 0;
 
   const selectors = `${prefix}\0${parameters.labelSelector ?? ""}\0${parameters.fieldSelector ?? ""}`;
   const changesOf = (events: readonly CacheEvent[]) => sharedChanges(selection, prefix, selectors, events);
@@ -102,6 +101,7 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   // The snapshot and the registration belong to one moment: nothing may be awaited in between.
   const snapshot = initial ? cache.snapshot() : undefined;
   const startRevision = initial || asked === undefined || asked === 0 ? cache.revision : asked;
+  let sentRevision = 0;
   // What the cache does not remember comes from the store, up to the moment of the registration.
   const joinRevision = cache.remembers(startRevision) ? startRevision : cache.revision;
   const unregister = cache.watch(joinRevision, {
@@ -128,7 +128,7 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   }
 
   function bookmark(): void {
-    if (!live || cache.revision <= sentRevision) return;
+    if (!live || cache.revision < startRevision || cache.revision <= sentRevision) return;
     sentRevision = cache.revision;
     sink.bookmark(sentRevision, false);
   }

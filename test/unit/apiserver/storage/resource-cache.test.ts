@@ -61,6 +61,16 @@ test("a watch that comes back gets what it missed, until the window has moved on
   assert.ok(cache.remembers(last));
 });
 
+test("a watch from a revision that this server has yet to hear of is told of nothing older", async (t) => {
+  const { cache, write } = await setUp(t);
+  await cache.ready();
+  const ahead = (await write("a", "0")) + 2;
+  const seen: number[] = [];
+  cache.watch(ahead, { onEvents: (events) => seen.push(...events.map(({ revision }) => revision)), onClose: () => {} });
+  for (let index = 1; index <= 3; index++) await write("a", `${index}`);
+  assert.deepEqual(seen, [ahead + 1]);
+});
+
 test("what the window has forgotten, or never knew, comes from the store until it is compacted", async (t) => {
   const { store, cache, write } = await setUp(t);
   const start = await write("a", "0");
