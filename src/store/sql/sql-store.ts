@@ -297,7 +297,7 @@ class SqlStore implements Store {
   /** Keeps one connection that hears of other servers' writes; whenever it is new, what was missed is read. */
   async #follow(): Promise<void> {
     const { signal } = this.#stopped;
-    while (!signal.aborted) {
+    for (let failures = 0; !signal.aborted; failures++) {
       try {
         const session = await this.#connect();
         this.#listener = session;
@@ -305,6 +305,7 @@ class SqlStore implements Store {
         await within(() => session.listen());
         while (!signal.aborted) {
           const head = await within(() => session.nextHead(this.#tail.position));
+          failures = 0;
           this.#problems.delete("following");
           this.#problems.delete("reading");
           if (head > this.#tail.position) await this.#tail.reach(head);
@@ -312,9 +313,11 @@ class SqlStore implements Store {
         }
       } catch (error) {
         if (signal.aborted) return;
+        this.#listener?.close();
+        // A connection that was lost is replaced at once, and is no problem when that works.
+        if (failures === 0) continue;
         const failed = this.#failed("following", error);
         this.#logger.warn({ err: failed }, "Other servers' changes cannot be heard of; it is tried again");
-        this.#listener?.close();
         await this.#ioClock.sleep(reconnectDelayMs, signal).catch(() => {});
       }
     }
