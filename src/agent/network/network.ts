@@ -11,6 +11,7 @@ import { applyNft, listNftTable } from "../host/nft.ts";
 import { cniConfigFile, renderCniConfig, renderSubnetFile, requirePlugins, writeWhole } from "./cni-config.ts";
 import { ensureDevices, findUplink, podMtu, type Uplink } from "./devices.ts";
 import { type Backend, type NetworkPeer, networkAnnotations, peerOf, podCidrOf } from "./flannel-annotations.ts";
+import { allowForwarding } from "./forwarding.ts";
 import { setKernelParameters } from "./kernel-parameters.ts";
 import { networkTable, renderMasquerade } from "./masquerade.ts";
 import { followNodes } from "./node-informer.ts";
@@ -125,6 +126,7 @@ class PodNetwork {
   readonly #podCidr: string;
   readonly #nodes: Informer<Node>;
   readonly #warned = new Set<string>();
+  #firewallWarned = false;
   #wake: (() => void) | undefined;
   #dirty = false;
   /** An earlier program may have left other rules. */
@@ -223,7 +225,21 @@ class PodNetwork {
       await applyNft(renderMasquerade({ clusterCidr, podCidr }));
       this.#rulesWritten = true;
     }
+    await this.#allowForwarding();
     await this.#annotate(uplink);
+  }
+
+  /** A firewall that cannot be opened may let pods through all the same: nothing else waits for it. */
+  async #allowForwarding(): Promise<void> {
+    const { clusterCidr, logger } = this.#options;
+    try {
+      await allowForwarding(`${parseCidr(clusterCidr)}`);
+    } catch (error) {
+      if (this.#firewallWarned) return;
+      this.#firewallWarned = true;
+      const fields = { error: error instanceof Error ? error.message : String(error) };
+      logger.warn(fields, "Could not let pods through this machine's iptables firewall");
+    }
   }
 
   /** Tells the other nodes where this one is; only when the Node does not say so already. */
