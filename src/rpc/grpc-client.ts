@@ -161,6 +161,11 @@ export class GrpcClient {
     };
   }
 
+  /** Asks the server for a sign of life; without one in this time the connection is given up, and its calls fail. */
+  probe(patienceMs: number): void {
+    if (this.#session?.usable) this.#session.probe(patienceMs);
+  }
+
   /** Ends all calls with UNAVAILABLE. Further calls fail. */
   close(): void {
     this.#closed = true;

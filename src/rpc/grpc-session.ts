@@ -28,7 +28,9 @@ export class GrpcSession {
   readonly #clock: Clock;
   readonly #keepAliveMs: number | undefined;
   #open = 0;
-  #timer: Timer | undefined;
+  #interval: Timer | undefined;
+  /** Runs while a sign of life is awaited. */
+  #silence: Timer | undefined;
   #usable = true;
 
   constructor(target: GrpcTarget, clock: Clock, options: SessionOptions) {
@@ -52,7 +54,8 @@ export class GrpcSession {
     session.on("error", retire);
     session.on("close", () => {
       retire();
-      this.#timer?.cancel();
+      this.#interval?.cancel();
+      this.#silence?.cancel();
     });
     session.on("goaway", retire);
     const { connectTimeoutMs } = options;
@@ -76,7 +79,7 @@ export class GrpcSession {
     const stream = this.#session.request(headers, { endStream: false });
     this.#open++;
     stream.once("close", () => this.#open--);
-    if (this.#keepAliveMs !== undefined && !this.#timer) this.#armKeepAlive(this.#keepAliveMs);
+    this.#keepAlive();
     return stream;
   }
 
@@ -85,17 +88,31 @@ export class GrpcSession {
     this.#session.destroy(reason === undefined ? undefined : new Error(reason));
   }
 
-  #armKeepAlive(everyMs: number): void {
-    this.#timer = this.#clock.after(everyMs, () => {
-      this.#timer = undefined;
-      if (this.#open === 0 || this.#session.destroyed) return;
-      this.#timer = this.#clock.after(everyMs, () => this.destroy(`the server gave no sign of life for ${everyMs} ms`));
-      const silence = this.#timer;
-      if (this.#session.connecting) return;
-      this.#session.ping(() => {
-        silence.cancel();
-        if (this.#timer === silence) this.#armKeepAlive(everyMs);
+  /** Asks for a sign of life, and ends the connection when there is none in this time. One question at a time. */
+  probe(patienceMs: number): void {
+    const session = this.#session;
+    if (this.#silence || session.destroyed) return;
+    this.#interval?.cancel();
+    this.#interval = undefined;
+    this.#silence = this.#clock.after(patienceMs, () =>
+      this.destroy(`the server gave no sign of life for ${patienceMs} ms`),
+    );
+    const ask = () =>
+      session.ping(() => {
+        this.#silence?.cancel();
+        this.#silence = undefined;
+        if (this.#open > 0) this.#keepAlive();
       });
+    if (session.connecting) session.once("connect", ask);
+    else ask();
+  }
+
+  #keepAlive(): void {
+    const everyMs = this.#keepAliveMs;
+    if (everyMs === undefined || this.#interval || this.#silence || this.#session.destroyed) return;
+    this.#interval = this.#clock.after(everyMs, () => {
+      this.#interval = undefined;
+      if (this.#open > 0) this.probe(everyMs);
     });
   }
 }

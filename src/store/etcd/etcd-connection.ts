@@ -26,6 +26,8 @@ const deadlineMs = 8000;
 const readAttemptMs = 3000;
 const connectTimeoutMs = 3000;
 const keepAliveMs = 10_000;
+/** A connection on which a call got no answer has this long for a sign of life. */
+const probePatienceMs = 2000;
 /** How long a call that has not had any effect is tried again: about what an election or a restart takes. */
 const patienceMs = 3000;
 const firstPauseMs = 50;
@@ -111,12 +113,15 @@ export class EtcdConnection {
   /** The present endpoint; `failed` makes the next one the present, once for all who were using this one. */
   #pick(): { client: GrpcClient; failed: (error: unknown) => void } {
     const index = this.#current;
+    const client = this.#clients[index]!;
     const failed = (error: unknown) => {
       if (this.#closed || !(error instanceof GrpcError) || !isOutage(error)) return;
       this.#worse(error);
+      // The connection may be dead without a word, and a watch on it would wait.
+      if (error.code === "DEADLINE_EXCEEDED") client.probe(probePatienceMs);
       if (index === this.#current) this.#current = (index + 1) % this.#clients.length;
     };
-    return { client: this.#clients[index]!, failed };
+    return { client, failed };
   }
 
   async #call<Req extends Message, Res extends Message>(
