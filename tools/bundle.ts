@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const addonName = "better_sqlite3.node";
+export const addonName = "better_sqlite3.node";
 
 /** What starts in a thread or process of its own, by the name it has beside the main file. */
 const workers: Record<string, string> = {

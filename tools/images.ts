@@ -1,101 +1,34 @@
 /**
- * Builds all images: `npm run images`. What an image is made from is hashed into its label `k3ts.inputs`; an image whose
- * label fits is not built again.
+ * Builds all images: `npm run images`, for what the engine runs on. `npm run images -- --platform
+ * linux/amd64,linux/arm64,linux/arm/v7` builds those of a node for each of these, and one archive of all for each image.
  */
-import { createHash } from "node:crypto";
-import { chmodSync, existsSync, globSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import type { ListrTask } from "listr2";
 import { version } from "../src/machinery/version.ts";
-import { baseImage, ensureBaseImage } from "./base-image.ts";
-import { bundle } from "./bundle.ts";
+import { ensureBaseImage } from "./base-image.ts";
+import { ensureImage, type Image, inputsLabel, isBuilt } from "./build-image.ts";
+import { addonName, bundle } from "./bundle.ts";
+import { withEmulation } from "./emulation.ts";
 import { ensureEngine } from "./engine.ts";
-import { run, tryRun } from "./run.ts";
+import {
+  imagesFor,
+  loadBalancer,
+  type PlatformImages,
+  pauseNames,
+  testDatabases,
+  testImages,
+  versionTag,
+} from "./image-list.ts";
+import { saveImage, writeOciLayout } from "./oci-layout.ts";
+import { enginePlatform, type Platform, parsePlatforms } from "./platforms.ts";
+import { run } from "./run.ts";
 import { runTasks } from "./tasks.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const inputsLabel = "k3ts.inputs";
-/** The tag of this version, as K3s' images have it: "+" is not allowed in one. */
-const versionTag = version.replace("+", "-");
-const pauseNames = ["k3ts/pause:3.6", "rancher/mirrored-pause:3.6"];
-
-interface Image {
-  names: string[];
-  dockerfile: string;
-  context: string;
-  target?: string;
-  /** Files and folders below the root that the result depends on. */
-  inputs: string[];
-  /** Images that it builds on: theirs changed, it changes. */
-  basedOn: string[];
-  arguments?: Record<string, string>;
-}
-
-const runtime: Image = {
-  names: ["k3ts/runtime"],
-  dockerfile: "images/runtime/Dockerfile",
-  context: "images/runtime",
-  target: "runtime",
-  inputs: ["images/runtime"],
-  basedOn: [baseImage],
-};
-const packages: Image = { ...runtime, names: ["k3ts/packages"], target: "packages" };
-const pause: Image = {
-  names: pauseNames,
-  dockerfile: "images/pause/Dockerfile",
-  context: "images/pause",
-  inputs: ["images/pause"],
-  basedOn: [baseImage],
-};
-const loadBalancer: Image = {
-  names: ["k3ts/loadbalancer", `k3ts/loadbalancer:${versionTag}`],
-  dockerfile: "images/loadbalancer/Dockerfile",
-  context: "images/loadbalancer",
-  inputs: ["images/loadbalancer"],
-  basedOn: [baseImage],
-};
-const testWeb: Image = {
-  // With a tag of its own: Kubernetes pulls what has none ("latest") even where it is present.
-  names: ["k3ts/test-web:1.0", "k3ts/test-web"],
-  dockerfile: "images/test-web/Dockerfile",
-  context: "images/test-web",
-  inputs: ["images/test-web"],
-  basedOn: [baseImage],
-};
-const testEntry: Image = {
-  names: ["k3ts/test-entry:1.0"],
-  dockerfile: "images/test-entry/Dockerfile",
-  context: "images/test-entry",
-  inputs: ["images/test-entry"],
-  basedOn: ["k3ts/test-web:1.0"],
-};
-/** Only tests use them. */
-const testDatabases: Image[] = ["etcd", "postgres", "mariadb"].map((target) => ({
-  names: [`k3ts/test-${target}:1.0`],
-  dockerfile: "images/test-databases/Dockerfile",
-  context: "images/test-databases",
-  target,
-  inputs: ["images/test-databases"],
-  basedOn: [baseImage],
-}));
-const nodeInputs = ["dist/k3ts", "dist/native", "dist/images", "images/warm-cache.sh"];
-const agent: Image = {
-  names: ["k3ts/agent", `k3ts/agent:${versionTag}`],
-  dockerfile: "Dockerfile.agent",
-  context: ".",
-  inputs: ["Dockerfile.agent", ...nodeInputs],
-  basedOn: ["k3ts/runtime"],
-  arguments: { VERSION: version },
-};
-const server: Image = {
-  names: ["k3ts/server", `k3ts/server:${versionTag}`],
-  dockerfile: "Dockerfile.server",
-  context: ".",
-  inputs: ["Dockerfile.server", ...nodeInputs],
-  basedOn: ["k3ts/runtime", "k3ts/packages"],
-  arguments: { VERSION: version },
-};
 
 /** Bundles the program alone. */
 export const bundleTask: ListrTask = { title: "Bundle", task: makeBundle };
@@ -123,50 +56,25 @@ export function databaseImageTasks(): ListrTask[] {
   ];
 }
 
-/** The steps that end with all images in the engine. */
-export function imageTasks(): ListrTask[] {
+/**
+ * The steps that end with all images for what the engine runs on in the engine; or, where platforms are named, with the images
+ * of a node for each of these.
+ */
+export function imageTasks(wanted?: readonly Platform[]): ListrTask[] {
+  const each = async (tasks: (images: PlatformImages, suffix: string) => ListrTask[]) =>
+    (await imagesOf(wanted)).flatMap((images) => tasks(images, wanted ? `, ${images.platform.name}` : ""));
   return [
     ...beginning,
     {
       title: "Parts",
-      task: (_, task) =>
-        task.newListr(
-          [
-            {
-              title: "Node programs",
-              task: async (_, task) => {
-                // One after the other: the second finds the first's stage in the builder's cache.
-                await ensureImage(packages, shownIn(task));
-                await ensureImage(runtime, shownIn(task));
-              },
-            },
-            {
-              title: "Pause image",
-              task: async (_, task) => savePause(await ensureImage(pause, shownIn(task))),
-            },
-            {
-              title: "Load balancer",
-              task: async (_, task) => void (await ensureImage(loadBalancer, shownIn(task))),
-            },
-            {
-              title: "Test images",
-              task: async (_, task) => {
-                await ensureImage(testWeb, shownIn(task));
-                await ensureImage(testEntry, shownIn(task));
-              },
-            },
-            bundleTask,
-          ],
-          { concurrent: true },
-        ),
+      task: async (_, task) =>
+        task.newListr([...(await each(partTasks)), ...(wanted ? [] : helperTasks), bundleTask], {
+          concurrent: wanted ? 3 : true,
+        }),
     },
     {
-      title: "Agent image",
-      task: async (_, task) => void (await ensureImage(agent, shownIn(task))),
-    },
-    {
-      title: "Server image",
-      task: async (_, task) => void (await ensureImage(server, shownIn(task))),
+      title: "Images",
+      task: async (_, task) => task.newListr(await each(nodeTasks), { concurrent: wanted ? 2 : false }),
     },
     // What earlier builds made and nothing names any more.
     {
@@ -183,6 +91,88 @@ export function imageTasks(): ListrTask[] {
   ];
 }
 
+/** The step that writes `dist/images-oci/`: for each image of a node one archive of all these platforms. */
+export function archiveTask(platforms: readonly Platform[]): ListrTask {
+  return {
+    title: "Archives",
+    task: async (_, task) => {
+      const scratch = mkdtempSync(join(tmpdir(), "k3ts-layers-"));
+      try {
+        const images = await imagesOf(platforms);
+        for (const role of ["agent", "server"] as const) {
+          const file = `dist/images-oci/${role}.tar`;
+          task.output = `Writing ${file}`;
+          const name = `k3ts/${role}:${versionTag}`;
+          await writeArchive(
+            file,
+            [name],
+            images.map((each) => ({ image: each[role], names: [`${name}-${each.platform.architecture}`] })),
+            scratch,
+          );
+        }
+      } finally {
+        rmSync(scratch, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+async function imagesOf(platforms?: readonly Platform[]): Promise<PlatformImages[]> {
+  const own = await enginePlatform();
+  return (platforms ?? [own]).map((platform) => imagesFor(platform, platform.name === own.name));
+}
+
+/** What no node runs, but its cluster or its tests do. */
+const helperTasks: ListrTask[] = [
+  {
+    title: "Load balancer",
+    task: async (_, task) => void (await ensureImage(loadBalancer, shownIn(task))),
+  },
+  {
+    title: "Test images",
+    task: async (_, task) => {
+      for (const image of testImages) await ensureImage(image, shownIn(task));
+    },
+  },
+];
+
+/** Everything that a platform's images of a node are made from, but the bundle. */
+function partTasks(images: PlatformImages, suffix: string): ListrTask[] {
+  const { platform } = images;
+  return [
+    {
+      title: `Node programs${suffix}`,
+      task: async (_, task) => {
+        // One after the other: the second finds the first's stage in the builder's cache.
+        for (const image of images.runtimes) await ensureImage(image, shownIn(task));
+      },
+    },
+    {
+      title: `Pause image${suffix}`,
+      task: async (_, task) => savePause(images, await ensureImage(images.pause, shownIn(task))),
+    },
+    {
+      title: `SQLite's addon${suffix}`,
+      enabled: () => !existsSync(join(root, `node_modules/better-sqlite3/prebuilds/linux-${platform.node}.node`)),
+      task: async (_, task) => saveAddon(images, await ensureImage(images.sqliteAddon, shownIn(task))),
+    },
+  ];
+}
+
+function nodeTasks(images: PlatformImages, suffix: string): ListrTask[] {
+  const build = (image: Image): ListrTask["task"] => {
+    return async (_, task) => {
+      if (await isBuilt(image)) return;
+      // They compile the program on the platform's own Node: the one step that runs another architecture's code.
+      await withEmulation([images.platform], shownIn(task), () => ensureImage(image, shownIn(task)));
+    };
+  };
+  return [
+    { title: `Agent image${suffix}`, task: build(images.agent) },
+    { title: `Server image${suffix}`, task: build(images.server) },
+  ];
+}
+
 /** Shows lines as what the task does at the moment. */
 function shownIn(task: { output: string }): (line: string) => void {
   return (line) => {
@@ -195,66 +185,57 @@ async function makeBundle(): Promise<void> {
   await bundle();
 }
 
-/** Builds an image unless it is there and made from the same. Says whether it was built. */
-async function ensureImage(image: Image, say: (line: string) => void): Promise<boolean> {
-  const inputs = await hashInputs(image);
-  const labels = await Promise.all(image.names.map(inputsOf));
-  if (labels.every((label) => label === inputs)) return false;
-  await run(
-    "docker",
-    [
-      "build",
-      "--progress=plain",
-      ...(image.target ? ["--target", image.target] : []),
-      ...Object.entries(image.arguments ?? {}).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]),
-      ...["--label", `${inputsLabel}=${inputs}`],
-      ...image.names.flatMap((name) => ["-t", name]),
-      ...["-f", image.dockerfile, image.context],
-    ],
-    // A builder's lines are for watching, not for a log.
-    { cwd: root, env: { DOCKER_BUILDKIT: "1" }, ...(process.stdout.isTTY ? { onLine: say } : {}) },
-  );
-  return true;
-}
-
-async function inputsOf(name: string): Promise<string | undefined> {
-  const { code, stdout } = await tryRun("docker", [
-    "image",
-    "inspect",
-    "--format",
-    `{{or (index .Config.Labels "${inputsLabel}") .Id}}`,
-    name,
-  ]);
-  return code === 0 ? stdout.trim() : undefined;
-}
-
-async function hashInputs(image: Image): Promise<string> {
-  const hash = createHash("sha256");
-  for (const input of image.inputs) {
-    const path = join(root, input);
-    if (!existsSync(path)) throw new Error(`Build "${input}" first: ${image.names[0]} is made from it.`);
-    const files = statSync(path).isDirectory() ? globSync("**/*", { cwd: path }).sort() : [""];
-    for (const file of files) {
-      const full = join(path, file);
-      if (statSync(full).isFile()) hash.update(`${input}/${file}\n`).update(readFileSync(full));
-    }
-  }
-  for (const name of image.basedOn) hash.update(`${await inputsOf(name)}\n`);
-  return hash
-    .update(JSON.stringify(image.arguments ?? {}))
-    .digest("hex")
-    .slice(0, 32);
-}
-
 /** Keeps the pause image as an archive that goes into the node images: a node needs it before it can pull anything. */
-async function savePause(built: boolean): Promise<void> {
-  const directory = join(root, "dist/images");
-  const archive = join(directory, "pause.tar");
-  if (!built && existsSync(archive)) return;
-  mkdirSync(directory, { recursive: true });
-  await run("docker", ["save", "-o", archive, ...pauseNames]);
-  // The engine keeps what it saves for itself; every node may read it.
-  chmodSync(archive, 0o644);
+async function savePause({ platform, pause }: PlatformImages, built: boolean): Promise<void> {
+  const file = `dist/images/${platform.architecture}/pause.tar`;
+  if (!built && existsSync(join(root, file))) return;
+  const scratch = mkdtempSync(join(tmpdir(), "k3ts-layers-"));
+  try {
+    await writeArchive(file, pauseNames, [{ image: pause, names: pauseNames }], scratch);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
 }
 
-if (import.meta.main) await runTasks(imageTasks());
+/** Puts the addon where the bundle's other ones are. */
+async function saveAddon({ platform, sqliteAddon }: PlatformImages, built: boolean): Promise<void> {
+  const directory = join(root, "dist/native", platform.architecture);
+  if (!built && existsSync(join(directory, addonName))) return;
+  mkdirSync(directory, { recursive: true });
+  const container = await run("docker", ["create", sqliteAddon.names[0]!, "no command"]);
+  try {
+    await run("docker", ["cp", `${container}:/${addonName}`, directory]);
+  } finally {
+    await run("docker", ["rm", container]);
+  }
+}
+
+/** Writes an archive below the root from images in the engine; `scratch` is for what several archives have in common. */
+async function writeArchive(
+  file: string,
+  names: readonly string[],
+  images: readonly { image: Image; names: readonly string[] }[],
+  scratch: string,
+): Promise<void> {
+  const saved = images.map(({ names }, at) => ({ saved: mkdtempSync(join(scratch, `image-${at}-`)), names }));
+  for (const [at, { image }] of images.entries()) await saveImage(image.names[0]!, saved[at]!.saved);
+  await writeOciLayout({
+    file: join(root, file),
+    names,
+    images: saved,
+    scratch,
+    annotations: { "org.opencontainers.image.version": version, "org.opencontainers.image.licenses": "Apache-2.0" },
+  });
+}
+
+if (import.meta.main) {
+  let platforms: Platform[] | undefined;
+  try {
+    const { platform } = parseArgs({ options: { platform: { type: "string" } } }).values;
+    if (platform !== undefined) platforms = parsePlatforms(platform);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(64);
+  }
+  await runTasks(platforms ? [...imageTasks(platforms), archiveTask(platforms)] : imageTasks());
+}

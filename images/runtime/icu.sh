@@ -1,16 +1,18 @@
 # Replaces ICU's data, 32 MB of languages, by what a program needs that speaks English: formats, normalization, time
 # zones (CronJobs name them) and no converters, word breaks or other languages. Node refuses to start without any.
+# $1: what GNU's tools call the architecture; $2: the unpacked packages.
 set -eu
-library=$(ls /usr/lib/*/libicudata.so.*.*)
-soname=$(basename "$(ls /usr/lib/*/libicudata.so.?? /usr/lib/*/libicudata.so.??? 2>/dev/null | head -n 1)")
+triplet=$1
+library=$(ls "$2/usr/lib/$triplet"/libicudata.so.*.*)
+soname=$("$triplet-readelf" -d "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
 major=${soname##*.}
 work=$(mktemp -d)
 cd "$work"
 
 # The whole package is one read-only object; its name in the symbol table says where it starts and how long it is.
-symbol=$(readelf -sW "$library" | awk -v name="icudt${major}_dat" '$8 == name || index($8, name "@") == 1 { print $2, $3; exit }')
+symbol=$("$triplet-readelf" -sW "$library" | awk -v name="icudt${major}_dat" '$8 == name || index($8, name "@") == 1 { print $2, $3; exit }')
 address=$((0x${symbol% *}))
-section=$(readelf -SW "$library" | sed 's/^ *\[ *[0-9]*\] *//' | awk '$1 == ".rodata" { print $3, $4 }')
+section=$("$triplet-readelf" -SW "$library" | sed 's/^ *\[ *[0-9]*\] *//' | awk '$1 == ".rodata" { print $3, $4 }')
 start=$((address - 0x${section% *} + 0x${section#* }))
 tail -c +$((start + 1)) "$library" > "icudt${major}l.dat"
 
@@ -22,12 +24,20 @@ grep -vxFf keep all > drop.txt
 icupkg -r drop.txt "icudt${major}l.dat"
 mv "icudt${major}l.dat" small.dat
 
-machine=$(objdump -f "$library" | sed -n 's/^architecture: *\([^,]*\),.*/\1/p')
-format=$(objdump -f "$library" | sed -n 's/.*file format *//p')
-objcopy -I binary -O "$format" -B "$machine" \
-  --rename-section .data=.rodata,alloc,load,readonly,data,contents --set-section-alignment .data=16 \
-  --redefine-sym "_binary_small_dat_start=icudt${major}_dat" small.dat small.o
-ld -shared -z noexecstack -soname "$soname" -o small.so small.o
+# A loader of hard-float programs takes only libraries that say how they pass floats (Tag_ABI_VFP_args).
+attribute=
+case $triplet in *hf) attribute='.eabi_attribute 28, 1' ;; esac
+"$triplet-as" -o small.o - << END
+$attribute
+.section .rodata
+.balign 16
+.global icudt${major}_dat
+.type icudt${major}_dat, %object
+icudt${major}_dat:
+.incbin "small.dat"
+.size icudt${major}_dat, . - icudt${major}_dat
+.section .note.GNU-stack, "", %progbits
+END
+"$triplet-ld" -shared -z noexecstack -soname "$soname" -o small.so small.o
 cp small.so "$library"
 rm -r "$work"
-node -e 'new Intl.DateTimeFormat("en", { timeZone: "Europe/Berlin" }).format(0); "ä".normalize("NFD")'
