@@ -18,6 +18,8 @@ export interface NodeOptions {
   readonly labels: Readonly<Record<string, string>>;
   /** "key=value:Effect", understood. */
   readonly taints: readonly { readonly key: string; readonly value?: string; readonly effect: string }[];
+  /** On 127.0.0.1, for the node's own clients of the API; undefined: they speak to the server that the node joined. */
+  readonly loadBalancerPort: number | undefined;
   readonly networkInterface: string | undefined;
   readonly resolvConf: string | undefined;
   readonly pauseImage: string;

@@ -2,13 +2,14 @@ import { join } from "node:path";
 import { createHttpsClient } from "../client/https-client.ts";
 import { clusterClock, ioClock } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
-import { connectTunnel } from "../tunnel/tunnel-client.ts";
 import { addressChange } from "./address-change.ts";
 import type { AgentOptions, NodeOptions } from "./agent-options.ts";
 import { type ClusterConfig, fetchClusterConfig } from "./bootstrap/cluster-config.ts";
 import { obtainNodeCertificates } from "./bootstrap/node-certificates.ts";
 import { loadNodeIdentity } from "./bootstrap/node-identity.ts";
-import { connectSupervisor } from "./bootstrap/supervisor-client.ts";
+import { checkServerIdentity, serverName } from "./bootstrap/server-identity.ts";
+import { joinThrough } from "./bootstrap/supervisor-client.ts";
+import { ClusterServers } from "./cluster-servers.ts";
 import { startContainerd } from "./containerd/containerd.ts";
 import { startDns } from "./dns/dns.ts";
 import { prepareCgroupRoot } from "./host/cgroup.ts";
@@ -20,7 +21,7 @@ import { followNodes } from "./network/node-informer.ts";
 import { nodeAddress } from "./node-address.ts";
 import { hostPortsOf } from "./proxy/host-port.ts";
 import { type ServiceProxy, startProxy } from "./proxy/proxy.ts";
-import { followServices } from "./proxy/service-informers.ts";
+import { followApiEndpoints, followServices } from "./proxy/service-informers.ts";
 
 export interface Agent {
   readonly nodeName: string;
@@ -31,7 +32,10 @@ export interface Agent {
 }
 
 /** A server, by its https URL, and the token that it takes. */
-export type JoinTarget = Pick<AgentOptions, "server" | "token">;
+export interface JoinTarget extends Pick<AgentOptions, "server" | "token"> {
+  /** "host:port" that the server advertises, where the node is part of it. */
+  readonly own?: string;
+}
 
 /**
  * Joins a cluster and runs a node: containerd and the join go on at the same time, then the tunnel, the kubelet, the
@@ -77,43 +81,54 @@ export async function startAgent(
     }),
     joinCluster(),
   ]);
-  const { supervisor, certificates, config } = joined;
+  const { servers, supervisor, certificates, config } = joined;
 
   async function joinCluster() {
-    const { server, token } = await context.joinable;
-    const supervisor = await connectSupervisor(server, token, { clock: ioClock, logger, signal });
-    const config: ClusterConfig = await fetchClusterConfig(supervisor);
-    const certificates = await obtainNodeCertificates(directory, supervisor, identity, nodeIps, ioClock);
-    return { supervisor, certificates, config };
+    const { server, token, own } = await context.joinable;
+    const servers = new ClusterServers({
+      server,
+      own,
+      loadBalancerPort: options.loadBalancerPort,
+      directory,
+      clock: ioClock,
+      logger,
+      signal,
+    });
+    await servers.start();
+    return joinThrough(servers.joinUrls, token, { clock: ioClock, logger, signal }, async (supervisor) => {
+      const [config, certificates] = await Promise.all([
+        fetchClusterConfig(supervisor) as Promise<ClusterConfig>,
+        obtainNodeCertificates(directory, supervisor, identity, nodeIps, ioClock),
+        servers.learn(supervisor),
+      ]);
+      return { servers, supervisor, certificates, config };
+    });
   }
 
-  const server = supervisor.url.origin;
+  const ofClient = { server: servers.url, serverName, ca: supervisor.ca, logger };
   const userAgent = `k3ts/${options.version}`;
   const kubeletClient = createHttpsClient({
-    server,
-    ca: supervisor.ca,
+    ...ofClient,
     cert: certificates.client.certificate,
     key: certificates.client.key,
     userAgent: `${userAgent} kubelet`,
-    logger,
   });
   // One identity for the node's network side; the kubelet's may not read services of other pods' secrets.
   const networkClient = createHttpsClient({
-    server,
-    ca: supervisor.ca,
+    ...ofClient,
     cert: certificates.controller.certificate,
     key: certificates.controller.key,
     userAgent: `${userAgent} network`,
-    logger,
   });
 
-  void connectTunnel({
-    url: `${server.replace(/^https:/, "wss:")}/v1-k3s/connect`,
-    tls: { ca: supervisor.ca, cert: certificates.client.certificate, key: certificates.client.key },
+  servers.openTunnels({
+    tls: {
+      ca: supervisor.ca,
+      cert: certificates.client.certificate,
+      key: certificates.client.key,
+      checkServerIdentity,
+    },
     allow: (target) => target === `127.0.0.1:${kubeletAddressPort}` || target === `localhost:${kubeletAddressPort}`,
-    logger,
-    clock: ioClock,
-    signal,
   });
 
   const hostPorts = new HostPorts();
@@ -153,6 +168,7 @@ export async function startAgent(
   };
   const nodes = followNodes(ofNetwork);
   const informers = config.disableProxy && config.disableDns ? undefined : followServices(ofNetwork);
+  servers.follow(informers?.endpointSlices ?? followApiEndpoints(ofNetwork));
   const network = startNetwork({
     ...ofNetwork,
     nodeName: identity.name,

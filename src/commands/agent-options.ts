@@ -35,6 +35,7 @@ export function agentOptionsFrom(
     nodeExternalIps: addresses(flags, "node-external-ip"),
     labels: labelsFrom(flags.list("node-label")),
     taints: flags.list("node-taint").map(taintFrom),
+    loadBalancerPort: role.controlPlane || flags.boolean("disable-apiserver-lb") ? undefined : loadBalancerPort(flags),
     networkInterface: flags.string("flannel-iface"),
     resolvConf: flags.string("resolv-conf"),
     pauseImage: flags.string("pause-image") ?? defaultPauseImage,
@@ -82,6 +83,12 @@ export function tokenFrom(flags: FlagValues, name: string, fileName: string): st
   } catch (error) {
     throw new ConfigurationError(`cannot read the token file "${path}" (--${fileName}): ${(error as Error).message}`);
   }
+}
+
+function loadBalancerPort(flags: FlagValues): number {
+  const port = flags.integer("lb-server-port")!;
+  if (port >= 1 && port <= 65_535) return port;
+  throw new ConfigurationError(`invalid value "${port}" for --lb-server-port: use a port from 1 to 65535`);
 }
 
 function addresses(flags: FlagValues, name: string): string[] {

@@ -12,13 +12,15 @@ export interface ServiceInformers {
   readonly endpointSlices: Informer<EndpointSlice>;
 }
 
+interface FollowOptions {
+  readonly client: Client;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
 /** Follows all Services and EndpointSlices until the signal aborts. */
-export function followServices(options: {
-  client: Client;
-  clock: Clock;
-  logger: Logger;
-  signal: AbortSignal;
-}): ServiceInformers {
+export function followServices(options: FollowOptions): ServiceInformers {
   const { client, clock, logger, signal } = options;
   const informers = {
     services: createInformer(client, services, { clock, logger, transform: withoutHistory }),
@@ -28,6 +30,19 @@ export function followServices(options: {
   void informers.services.start(signal);
   void informers.endpointSlices.start(signal);
   return informers;
+}
+
+/** Follows the API's own EndpointSlices only, on a node without proxy and DNS. */
+export function followApiEndpoints({ client, clock, logger, signal }: FollowOptions): Informer<EndpointSlice> {
+  const informer = createInformer(client, endpointSlices, {
+    namespace: "default",
+    labelSelector: "kubernetes.io/service-name=kubernetes",
+    clock,
+    logger,
+    transform: withoutHistory,
+  });
+  void informer.start(signal);
+  return informer;
 }
 
 /** "namespace/name" of the Service that a slice belongs to; "" when it belongs to none. */
