@@ -40,6 +40,8 @@ export interface Call {
   readonly applied?: boolean;
   /** meta/v1 CreateOptions and its like, as admission webhooks get them but for their kind; for CONNECT all of them. */
   readonly options?: object;
+  /** Who asks takes it back: nothing is written after this has aborted. */
+  readonly signal?: AbortSignal;
   /** Collects what becomes a Warning header. */
   readonly warn: (text: string) => void;
 }

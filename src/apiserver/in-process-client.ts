@@ -297,6 +297,7 @@ class InProcessClient implements Client {
       admission,
       dryRun: options.dryRun ?? false,
       fieldManager: options.fieldManager ?? managerNameOf(user),
+      ...(options.signal ? { signal: options.signal } : {}),
       warn: () => {},
     };
   }

@@ -92,6 +92,7 @@ async function createOnce(
     return cache.get(key) ? undefined : unwritten(facts, key, object, 0);
   }
   const ttlSeconds = facts.storage?.ttlSeconds;
+  call.signal?.throwIfAborted();
   const result = await core.store.create(key, bytes, ttlSeconds === undefined ? {} : { ttlSeconds });
   if (!result.ok) return undefined;
   return written(core, facts, {

@@ -67,6 +67,7 @@ export async function deleteObject(core: Core, call: Call, parameters: DeletePar
 
     const next = marked(core, call, current.object, parameters);
     if (next === "unchanged") return { item: current, removed: false };
+    call.signal?.throwIfAborted();
     if (isFinished(next)) {
       if (call.dryRun) return { item: current, removed: true };
       const result = await core.store.delete(key, current.revision);
@@ -76,6 +77,7 @@ export async function deleteObject(core: Core, call: Call, parameters: DeletePar
     }
     if (call.dryRun) return { item: unwritten(facts, key, next, current.revision), removed: false };
     const value = await encodeForStore(facts, next);
+    call.signal?.throwIfAborted();
     const result = await core.store.update(key, value, current.revision);
     if (result.ok) {
       const entry = { key, value, createRevision: result.revision, modRevision: result.revision };

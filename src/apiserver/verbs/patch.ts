@@ -106,8 +106,9 @@ async function apply(core: Core, call: Call, request: PatchRequest): Promise<Upd
   };
 
   const cache = core.caches.of(facts);
-  await cache.barrier();
   for (let attempt = 0; ; attempt++) {
+    // After a lost race, too: it may have been lost to another server.
+    await cache.barrier();
     const exists = cache.get(keyFor(facts, call.namespace, call.name)) !== undefined;
     if (!exists && (call.subresource || wantedUid)) throw notFound(groupResource(facts), call.name);
     try {

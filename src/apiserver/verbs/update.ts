@@ -100,6 +100,7 @@ async function tryUpdate(
     next.metadata.resourceVersion = old.metadata.resourceVersion!;
     if (call.dryRun) return { item: unwritten(facts, current.key, next, current.revision) };
 
+    call.signal?.throwIfAborted();
     if (isFinished(next)) {
       const result = await core.store.delete(current.key, current.revision);
       if (!result.ok) return { lost: result.current };
@@ -109,6 +110,7 @@ async function tryUpdate(
     const value = await encodeForStore(facts, next);
     const { ttlSeconds, gather } = facts.storage ?? {};
     if (gather && gather.namespace === call.namespace) await core.gathering.wait(gather.namespace, gather.windowMs);
+    call.signal?.throwIfAborted();
     const result = await core.store.update(
       current.key,
       value,
