@@ -26,6 +26,7 @@ import { startDefinitionController } from "./custom-resources/definition-control
 import { Handler, type SpecialHandlers } from "./handler.ts";
 import type { Incoming, Outgoing } from "./http/messages.ts";
 import { createInProcessClient } from "./in-process-client.ts";
+import { KubernetesService } from "./kubernetes-service/kubernetes-service.ts";
 import { startLocalApiServices } from "./local-api-services.ts";
 import { createPlainRoutes } from "./plain-routes.ts";
 import type { Authenticator, Authorizer, NodeDialer, ServerContext, UserInfo } from "./request.ts";
@@ -78,7 +79,9 @@ export interface ApiServer {
   client(user: UserInfo): Client;
   /** Resolves when roles, namespaces and the `kubernetes` Service are there. */
   ready(): Promise<void>;
-  /** Ends watches and streams. The store stays open. */
+  /** "host:port" of every API server of the cluster that works. */
+  addresses(): Promise<readonly string[]>;
+  /** Takes this server out of the Service `kubernetes` where there are others, ends watches and streams. The store stays open. */
   stop(): Promise<void>;
 }
 
@@ -159,9 +162,20 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     clock: clusterClock,
     client: ownClient,
     logger,
-    advertise: options.advertise,
     serviceCidr: options.serviceCidr,
   });
+  const { advertise, serviceCidr } = options;
+  const service = new KubernetesService({
+    client: ownClient,
+    store,
+    feed,
+    clock: ioClock,
+    logger,
+    advertise,
+    serviceCidr,
+  });
+  // Its namespace first.
+  const announced = system.then(() => service.start());
   const definitions = startDefinitionController({
     client: ownClient,
     resources,
@@ -174,7 +188,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const aggregator = new Aggregator({ context, proxyClient: options.proxyClient, signal });
   readerOf = (group, version) => aggregator.readerOf(group, version);
   let ready = false;
-  const whenReady = Promise.all([authorization.ready(), system, definitions, aggregator.ready()]).then(() => {
+  const whenReady = Promise.all([authorization.ready(), announced, definitions, aggregator.ready()]).then(() => {
     ready = true;
   });
   // Nobody waits for these; they are what tools list.
@@ -241,7 +255,9 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     upgrade: (request, socket, head) => void handler.upgrade(request, socket, head),
     client: (user) => clientFor(user, authorization.authorize, true),
     ready: () => whenReady,
+    addresses: () => service.addresses(),
     stop: async () => {
+      await service.stop();
       stopping.abort(new Error("the API server is stopping"));
       feed.stop();
     },

@@ -49,7 +49,6 @@ test("a start brings back what is missing and ours, and leaves what its owner ha
       client,
       clock: new FakeClock(),
       logger: silentLogger,
-      advertise: { address: "192.0.2.1", port: 6443 },
       serviceCidr: "10.43.0.0/16",
     });
   const read = async (name: string): Promise<Json> =>
