@@ -129,7 +129,7 @@ export const nodeFlags: readonly Flag[] = [
 
 export const agentFlags: readonly Flag[] = [
   ...nodeFlags,
-  { name: "disable-apiserver-lb", type: "boolean", help: "Connect to the server directly (always so with one server)" },
+  { name: "disable-apiserver-lb", type: "boolean", help: "Connect to the server directly, without the load balancer" },
 ];
 
 export const serverFlags: readonly Flag[] = [
@@ -221,31 +221,11 @@ export const serverFlags: readonly Flag[] = [
     name: "datastore-endpoint",
     env: "K3S_DATASTORE_ENDPOINT",
     type: "string",
-    help: "Datastore (default: SQLite in the data directory)",
-    refused: notYet,
-    harmless: ["", "sqlite", "sqlite://"],
+    help: "etcd, MySQL, PostgreSQL or SQLite that holds the cluster (default: SQLite in the data directory)",
   },
-  {
-    name: "datastore-cafile",
-    env: "K3S_DATASTORE_CAFILE",
-    type: "string",
-    help: "Datastore's CA file",
-    refused: notYet,
-  },
-  {
-    name: "datastore-certfile",
-    env: "K3S_DATASTORE_CERTFILE",
-    type: "string",
-    help: "Datastore's certificate file",
-    refused: notYet,
-  },
-  {
-    name: "datastore-keyfile",
-    env: "K3S_DATASTORE_KEYFILE",
-    type: "string",
-    help: "Datastore's key file",
-    refused: notYet,
-  },
+  { name: "datastore-cafile", env: "K3S_DATASTORE_CAFILE", type: "string", help: "Datastore's CA file" },
+  { name: "datastore-certfile", env: "K3S_DATASTORE_CERTFILE", type: "string", help: "Datastore's certificate file" },
+  { name: "datastore-keyfile", env: "K3S_DATASTORE_KEYFILE", type: "string", help: "Datastore's key file" },
   { name: "etcd-disable-snapshots", type: "boolean", help: "Take no etcd snapshots" },
   { name: "default-local-storage-path", type: "string", help: "Path of local volumes" },
   {

@@ -7,6 +7,7 @@ import { ConfigurationError } from "../machinery/configuration-error.ts";
 import { version } from "../machinery/version.ts";
 import { defaultKubeconfigPath } from "../server/kubeconfig.ts";
 import type { ServerOptions } from "../server/server-options.ts";
+import { type DatastoreFiles, parseDatastoreEndpoint } from "../store/datastore-endpoint.ts";
 import { agentOptionsFrom, tokenFrom } from "./agent-options.ts";
 import type { FlagValues } from "./flag-values.ts";
 
@@ -16,7 +17,6 @@ export function serverOptionsFrom(
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
 ): ServerOptions {
-  refuseJoining(flags);
   refuseComponentArguments(flags);
   const dataDir = flags.string("data-dir")!;
   const httpsPort = port(flags, "https-listen-port")!;
@@ -30,6 +30,7 @@ export function serverOptionsFrom(
   if (backend !== "vxlan" && backend !== "host-gw" && backend !== "none") {
     throw new ConfigurationError(`unknown flannel backend "${backend}"; use vxlan, host-gw or none`);
   }
+  const token = tokenFrom(flags, "token", "token-file");
   return {
     dataDir,
     bindAddress: flags.string("bind-address")!,
@@ -45,25 +46,42 @@ export function serverOptionsFrom(
     clusterDns: flags.list("cluster-dns")[0] ?? parseCidr(serviceCidr).nth(10),
     clusterDomain: flags.string("cluster-domain")!,
     flannelBackend: backend,
-    token: tokenFrom(flags, "token", "token-file"),
+    token,
     agentToken: tokenFrom(flags, "agent-token", "agent-token-file"),
     disabled: disabledComponents(flags),
     disableScheduler: flags.boolean("disable-scheduler"),
     disableProxy: flags.boolean("disable-kube-proxy"),
     disableNetworkPolicy: flags.boolean("disable-network-policy"),
+    disableCloudController: flags.boolean("disable-cloud-controller"),
+    disableHelmController: flags.boolean("disable-helm-controller"),
+    datastore: datastoreFrom(flags),
+    join: joinFrom(flags, token),
     version,
     agent,
   };
 }
 
-/** A join URL counts only when a token is given too (K3s' rule: some tools set K3S_URL on a single server). */
-function refuseJoining(flags: FlagValues): void {
-  if (flags.string("server") && tokenFrom(flags, "token", "token-file") !== undefined) {
-    throw new ConfigurationError(
-      "--server (K3S_URL): joining a server to a cluster is not supported by this version of k3ts; " +
-        "start this node with `agent`, or leave --server out",
-    );
-  }
+/** The database that holds the cluster, with the files that its connections are made with. */
+function datastoreFrom(flags: FlagValues): ServerOptions["datastore"] {
+  // K3s' short form for the default.
+  const text = flags.string("datastore-endpoint")?.trim() ?? "";
+  const endpoint = parseDatastoreEndpoint(text === "sqlite" ? "" : text);
+  const file = (key: keyof DatastoreFiles) => {
+    const path = flags.string(`datastore-${key}file`);
+    if (!path) return {};
+    if (existsSync(path)) return { [key]: path };
+    throw new ConfigurationError(`--datastore-${key}file: there is no file "${path}"; give the path of a PEM file`);
+  };
+  return { endpoint, files: { ...file("ca"), ...file("cert"), ...file("key") } };
+}
+
+/**
+ * A join URL counts only when a token is given too and no datastore endpoint is (K3s' rule: some tools set K3S_URL on a
+ * single server, and servers that share a database need nobody to join).
+ */
+function joinFrom(flags: FlagValues, token: string | undefined): string | undefined {
+  if (token === undefined || flags.string("datastore-endpoint")) return undefined;
+  return flags.string("server") || undefined;
 }
 
 /** Settings of Kubernetes' own components: those that k3ts has no counterpart of are refused, not ignored. */

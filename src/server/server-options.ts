@@ -1,4 +1,5 @@
 import type { NodeOptions } from "../agent/agent-options.ts";
+import type { DatastoreEndpoint, DatastoreFiles } from "../store/datastore-endpoint.ts";
 
 /** What a server is started with: settled at the edge (`commands/server.ts`), read-only below. */
 export interface ServerOptions {
@@ -25,6 +26,13 @@ export interface ServerOptions {
   readonly disableScheduler: boolean;
   readonly disableProxy: boolean;
   readonly disableNetworkPolicy: boolean;
+  /** Not built in; all servers have to agree on it nevertheless. */
+  readonly disableCloudController: boolean;
+  readonly disableHelmController: boolean;
+  /** The database that holds the cluster; its endpoint has a password. */
+  readonly datastore: { readonly endpoint: DatastoreEndpoint; readonly files: DatastoreFiles };
+  /** https URL of a server of the cluster that this one joins. Absent without a token, and with a datastore of its own. */
+  readonly join: string | undefined;
   /** "v1.36.0+k3ts1" */
   readonly version: string;
   /** The node in this server; absent with --disable-agent. */

@@ -6,12 +6,12 @@ import type { NodeOptions } from "../agent/agent-options.ts";
 import { encodeClusterConfig } from "../agent/bootstrap/cluster-config.ts";
 import { writeFileAtomic } from "../agent/host/files.ts";
 import { configMaps, type Node, nodes, serviceAccounts } from "../api/generated/core-v1.ts";
-import { builtInResources } from "../api/registry.ts";
 import { createApiServer } from "../apiserver/api-server.ts";
 import { bootstrapTokenAuthenticator } from "../apiserver/authentication/bootstrap-token.ts";
 import { requestHeaderAuthenticator } from "../apiserver/authentication/request-header.ts";
 import { unionAuthenticator } from "../apiserver/authentication/union.ts";
 import { x509Authenticator } from "../apiserver/authentication/x509.ts";
+import { listServerLeases } from "../apiserver/kubernetes-service/server-leases.ts";
 import { listen } from "../apiserver/listener.ts";
 import type { Client } from "../client/client.ts";
 import { parseCidr } from "../machinery/cidr.ts";
@@ -19,19 +19,19 @@ import { clusterClock, ioClock } from "../machinery/clock.ts";
 import { ConfigurationError } from "../machinery/configuration-error.ts";
 import type { Logger } from "../machinery/log.ts";
 import type { KubeObject, ResourceType } from "../machinery/object.ts";
-import { openSqliteStore } from "../store/sqlite/sqlite-store.ts";
 import { TunnelServer } from "../tunnel/tunnel-server.ts";
 import { certificateAuthority } from "./certificate-authority.ts";
-import { prepareCertificates } from "./certificates.ts";
+import type { ServerCertificates } from "./certificates.ts";
 import { ensureClusterDns } from "./cluster-dns.ts";
 import { containerHost } from "./container-host.ts";
+import { loadControlLoops, startControlLoops } from "./control-loops.ts";
 import { dialAddress, isLoopback } from "./dial-address.ts";
 import { defaultKubeconfigPath, renderComponentKubeconfig, renderKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
 import { deployManifests } from "./manifests/deploy.ts";
 import { writePackagedManifests } from "./manifests/packaged.ts";
+import { openCluster } from "./open-cluster.ts";
 import { peerCertificate } from "./peer-certificate.ts";
 import type { ServerOptions } from "./server-options.ts";
-import { prepareTokens } from "./tokens.ts";
 
 export interface Server {
   /** Resolves when the server has to start again, with the reason. */
@@ -70,8 +70,7 @@ export async function startServer(
   joinable.promise.catch(() => {});
   // Read and compiled in the time in which the workers make certificates and open the store.
   const loadingSupervisor = import("./supervisor.ts");
-  const loadingControllers = import("../controllers/manager.ts");
-  const loadingScheduler = options.disableScheduler ? undefined : import("../scheduler/scheduler.ts");
+  const loadingLoops = loadControlLoops(!options.disableScheduler);
   let node: Promise<Agent> | undefined;
   try {
     if (options.agent) {
@@ -86,12 +85,17 @@ export async function startServer(
     }
     const nodeName = options.agent?.nodeName ?? hostname().toLowerCase();
     const serviceIp = parseCidr(options.serviceCidr).nth(1);
-    const [store, certificates] = await Promise.all([
-      openSqliteStore({ path: join(directory, "db", "state.db"), logger, clock: clusterClock }),
-      prepareCertificates(join(directory, "tls"), servingNames(options, nodeName, serviceIp)),
-    ]);
+    const { store, certificates, tokens } = await openCluster(options, {
+      directory,
+      datastore: datastoreOf(options),
+      servingNames: servingNames(options, nodeName, serviceIp),
+      othersRun: async (shared) => {
+        const servers = await listServerLeases(shared, options.advertisePort);
+        return servers.some(({ address }) => address !== options.advertiseAddress);
+      },
+      logger,
+    });
     endings.push(() => store.close());
-    const tokens = prepareTokens(directory, certificates.serverCaBundle, options.token, options.agentToken);
 
     const tunnels = new TunnelServer({ logger, clock: ioClock });
     endings.push(() => tunnels.close());
@@ -150,8 +154,12 @@ export async function startServer(
         bootstrapTokenAuthenticator({ client: () => supervisorClient, clock: clusterClock }),
       ]),
       client: supervisorClient,
-      config: encodeClusterConfig({ ...options, disableDns: options.disabled.has("coredns") }),
-      apiServers: async () => [`${options.advertiseAddress}:${options.advertisePort}`],
+      config: encodeClusterConfig({
+        ...options,
+        disableDns: options.disabled.has("coredns"),
+        disableServiceLb: options.disabled.has("servicelb"),
+      }),
+      apiServers: () => apiServer.addresses(),
       ready: () => ready,
       staticDirectory: join(directory, "static"),
       logger,
@@ -190,48 +198,32 @@ export async function startServer(
     logger.info("Kube API server is now running");
     logger.info("ETCD server is now running");
 
-    const { startControllers } = await loadingControllers;
-    logger.info("Running kube-controller-manager");
-    const controllers = startControllers({
-      client: client("system:kube-controller-manager", ["system:authenticated"]),
-      clientFor: (name) =>
-        client(`system:serviceaccount:kube-system:${name}`, [
-          "system:serviceaccounts",
-          "system:serviceaccounts:kube-system",
-          "system:authenticated",
-        ]),
-      clock: clusterClock,
-      logger,
-      config: {
-        clusterName: "kubernetes",
-        clusterCidrs: [options.clusterCidr],
-        nodeCidrMaskSizeIpv4: 24,
-        nodeCidrMaskSizeIpv6: 64,
-        rootCa: certificates.serverCaBundle,
-        nodeMonitorGracePeriodMs: 50_000,
-        terminatedPodThreshold: 12_500,
-        serviceCidrs: options.serviceCidr.split(",").map((text) => text.trim()),
-        certificateAuthority: certificateAuthority({
-          server: certificates.serverCa,
-          client: certificates.clientCa,
-          clock: clusterClock,
-        }),
-      },
-      resources: builtInResources.filter(({ verbs }) => verbs.includes("watch") && verbs.includes("delete")),
-      signal,
-    });
-    endings.push(() => controllers.stopped);
-    if (loadingScheduler) {
-      const { startScheduler } = await loadingScheduler;
-      logger.info("Running kube-scheduler");
-      const scheduler = startScheduler({
-        client: client("system:kube-scheduler", ["system:authenticated"]),
-        clock: clusterClock,
+    const loops = await startControlLoops(
+      {
+        shared: !store.exclusive,
+        nodeName,
+        client,
+        controllers: {
+          clusterName: "kubernetes",
+          clusterCidrs: [options.clusterCidr],
+          nodeCidrMaskSizeIpv4: 24,
+          nodeCidrMaskSizeIpv6: 64,
+          rootCa: certificates.serverCaBundle,
+          nodeMonitorGracePeriodMs: 50_000,
+          terminatedPodThreshold: 12_500,
+          serviceCidrs: options.serviceCidr.split(",").map((text) => text.trim()),
+          certificateAuthority: certificateAuthority({
+            server: certificates.serverCa,
+            client: certificates.clientCa,
+            clock: clusterClock,
+          }),
+        },
         logger,
         signal,
-      });
-      endings.push(() => scheduler.stop());
-    }
+      },
+      loadingLoops,
+    );
+    endings.push(() => loops.stopped);
 
     announceTokens(directory, options, logger);
     publishKubeconfigs(directory, options, certificates, logger);
@@ -264,6 +256,18 @@ export async function startServer(
     await stop();
     throw error;
   }
+}
+
+/**
+ * The database that holds the cluster. Embedded etcd (server/etcd/) is started here, and then is a datastore as any other;
+ * a server that joins takes the cluster's authorities first (join-cluster.ts).
+ */
+function datastoreOf(options: ServerOptions): ServerOptions["datastore"] {
+  if (options.join === undefined) return options.datastore;
+  throw new ConfigurationError(
+    "--server (K3S_URL): joining a server needs embedded etcd, which is not supported by this version of k3ts; " +
+      "give all servers the same --datastore-endpoint, start this node with `agent`, or leave --server out",
+  );
 }
 
 async function startNode(options: NodeOptions, context: Parameters<typeof startAgent>[1]): Promise<Agent> {
@@ -360,7 +364,7 @@ function announceTokens(directory: string, options: ServerOptions, logger: Logge
 function publishKubeconfigs(
   directory: string,
   options: ServerOptions,
-  certificates: Awaited<ReturnType<typeof prepareCertificates>>,
+  certificates: ServerCertificates,
   logger: Logger,
 ): void {
   const host = options.bindAddress === "0.0.0.0" ? "127.0.0.1" : options.bindAddress;

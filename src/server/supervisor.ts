@@ -8,6 +8,7 @@ import type { Authenticator, UserInfo } from "../apiserver/request.ts";
 import type { Client } from "../client/client.ts";
 import type { Logger } from "../machinery/log.ts";
 import { badRequest, forbidden, internalError, notFound, StatusError, unauthorized } from "../machinery/status.ts";
+import type { BootstrapData } from "./bootstrap-data.ts";
 import { type KeyPair, signNodeCertificate } from "./certificates.ts";
 import { ensureNodePassword } from "./node-passwords.ts";
 import { peerCertificate } from "./peer-certificate.ts";
@@ -24,6 +25,8 @@ export interface SupervisorOptions {
   readonly config: Readonly<Record<string, unknown>>;
   /** "host:port" of every API server. */
   readonly apiServers: () => Promise<readonly string[]>;
+  /** What a server that joins takes over; absent where none can. */
+  readonly bootstrapData?: () => BootstrapData;
   readonly ready: () => boolean;
   /** Directory whose files /static/ serves. */
   readonly staticDirectory: string;
@@ -128,6 +131,17 @@ export function createSupervisor(options: SupervisorOptions): (request: Incoming
     await agentOf(request);
     if (!options.ready()) throw new StatusError(503, "ServiceUnavailable", "runtime core not ready");
     return "ok";
+  });
+
+  route("server-bootstrap", async (request) => {
+    const user = await userOf(request);
+    if (!user.groups.includes("k3s:server"))
+      throw forbidden({ group: "", resource: "" }, "", `user "${user.name}" is not a server`);
+    if (!options.bootstrapData)
+      throw badRequest(
+        "this cluster has no embedded etcd that a server could join; servers share its datastore instead",
+      );
+    return options.bootstrapData();
   });
 
   function clientCertificate(commonName: string, organizations: string[], body: Buffer): Promise<string> {

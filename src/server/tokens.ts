@@ -19,6 +19,18 @@ export interface Tokens {
   authenticate(user: string, password: string): { name: string; groups: string[] } | undefined;
 }
 
+/** The password that a server was given, or was started with before; undefined where a new one has to be made. */
+export function knownPassword(serverDirectory: string, given?: string): string | undefined {
+  if (given !== undefined) return parseToken(given).password;
+  const file = join(serverDirectory, "token");
+  return existsSync(file) ? parseToken(readFileSync(file, "utf8").trim()).password : undefined;
+}
+
+/** A password for a cluster that has none yet. */
+export function newPassword(): string {
+  return randomBytes(16).toString("hex");
+}
+
 /**
  * Loads or makes the tokens. A password given on the command line wins over none, and must equal the stored one.
  * @param given what `--token` holds: a bare password, or a full token
@@ -27,7 +39,7 @@ export interface Tokens {
 export function prepareTokens(serverDirectory: string, caBundle: string, given?: string, givenAgent?: string): Tokens {
   const hash = caHash(caBundle);
   const file = join(serverDirectory, "token");
-  const stored = existsSync(file) ? parseToken(readFileSync(file, "utf8").trim()).password : undefined;
+  const stored = knownPassword(serverDirectory);
   const wanted = given === undefined ? undefined : parseToken(given).password;
   if (stored !== undefined && wanted !== undefined && !equalSecrets(stored, wanted)) {
     throw new ConfigurationError(
@@ -35,7 +47,7 @@ export function prepareTokens(serverDirectory: string, caBundle: string, given?:
         "leave it out, or use the one in its file `token`",
     );
   }
-  const password = stored ?? wanted ?? randomBytes(16).toString("hex");
+  const password = stored ?? wanted ?? newPassword();
   const agentFile = join(serverDirectory, "agent-token");
   const agentPassword = givenAgent === undefined ? password : parseToken(givenAgent).password;
 

@@ -20,7 +20,16 @@ interface GoNetwork {
 }
 
 /** The reply's form, from the settings of a server. */
-export function encodeClusterConfig(config: ClusterConfig & { httpsPort: number }): Record<string, unknown> {
+export function encodeClusterConfig(
+  config: ClusterConfig & {
+    httpsPort: number;
+    /** Only other servers ask for these. */
+    disableCloudController?: boolean;
+    disableHelmController?: boolean;
+    disableNetworkPolicy?: boolean;
+    disableServiceLb?: boolean;
+  },
+): Record<string, unknown> {
   return {
     ClusterDNS: config.clusterDns,
     ClusterDNSs: [config.clusterDns],
@@ -34,6 +43,10 @@ export function encodeClusterConfig(config: ClusterConfig & { httpsPort: number 
     HTTPSPort: config.httpsPort,
     SupervisorPort: config.httpsPort,
     DisableKubeProxy: config.disableProxy,
+    DisableCCM: config.disableCloudController === true,
+    DisableHelmController: config.disableHelmController === true,
+    DisableNPC: config.disableNetworkPolicy === true,
+    DisableServiceLB: config.disableServiceLb === true,
     // Not K3s': there the DNS is a pod, which only the server has to leave out.
     DisableDNS: config.disableDns,
   };
@@ -41,7 +54,12 @@ export function encodeClusterConfig(config: ClusterConfig & { httpsPort: number 
 
 /** Asks the server. */
 export async function fetchClusterConfig(supervisor: Supervisor): Promise<ClusterConfig> {
-  const reply = parseJson(await supervisor.get("/v1-k3s/config")) as Record<string, unknown>;
+  return decodeClusterConfig(await supervisor.get("/v1-k3s/config"));
+}
+
+/** Reads the reply. */
+export function decodeClusterConfig(body: Buffer): ClusterConfig {
+  const reply = parseJson(body) as Record<string, unknown>;
   return {
     clusterCidr: decodeNetwork(reply["ClusterIPRange"] as GoNetwork),
     serviceCidr: decodeNetwork(reply["ServiceIPRange"] as GoNetwork),
