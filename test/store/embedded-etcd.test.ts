@@ -1,0 +1,251 @@
+import assert from "node:assert/strict";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, type TestContext, test } from "node:test";
+import type { Supervisor } from "../../src/agent/bootstrap/supervisor-client.ts";
+import { ioClock } from "../../src/machinery/clock.ts";
+import { ConfigurationError } from "../../src/machinery/configuration-error.ts";
+import { silentLogger } from "../../src/machinery/log.ts";
+import { GrpcError } from "../../src/rpc/grpc-client.ts";
+import { type EmbeddedEtcd, startEmbeddedEtcd } from "../../src/server/etcd/embedded-etcd.ts";
+import { migrateStore } from "../../src/store/migrate.ts";
+import { openStore } from "../../src/store/open-store.ts";
+import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import { CompactedError, type Store } from "../../src/store/store.ts";
+import { loopbackNetwork, provideEtcd } from "../support/etcd-programs.ts";
+import { eventually } from "../support/eventually.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+import { temporaryDirectory } from "../support/temporary-directory.ts";
+
+const patienceMs = 60_000;
+
+/** A machine of the test: its server's directory, its name and an address of its own on loopback. */
+interface Machine {
+  readonly directory: string;
+  readonly nodeName: string;
+  readonly address: string;
+}
+
+function machines(context: TestContext, count: number): Machine[] {
+  const network = loopbackNetwork();
+  return Array.from({ length: count }, (_, index) => {
+    const directory = temporaryDirectory(context);
+    mkdirSync(join(directory, "db"));
+    return { directory, nodeName: `server-${index}`, address: `${network}.${index + 1}` };
+  });
+}
+
+async function start(
+  context: TestContext,
+  machine: Machine,
+  options: { joined?: EmbeddedEtcd; args?: readonly string[] } = {},
+): Promise<EmbeddedEtcd> {
+  const { joined } = options;
+  const etcd = await startEmbeddedEtcd({
+    ...machine,
+    supervisor: joined && (async () => supervisorOf(joined)),
+    exposeMetrics: false,
+    extraArguments: options.args ?? [],
+    clock: ioClock,
+    logger: silentLogger,
+    signal: context.signal,
+  });
+  context.after(() => etcd.stop());
+  return etcd;
+}
+
+/** What a server that joins asks of the one that it joins. */
+function supervisorOf(etcd: EmbeddedEtcd): Supervisor {
+  return {
+    url: new URL(`https://${etcd.address}:6443`),
+    ca: "",
+    get: async (path) => {
+      assert.equal(path, "/db/info");
+      return Buffer.from(await etcd.info());
+    },
+    post: () => Promise.reject(new Error("nothing is posted")),
+  };
+}
+
+/** The authorities that a server takes over when it joins. */
+function takeAuthorities(from: Machine, to: Machine): void {
+  for (const file of ["server-ca.crt", "server-ca.key", "peer-ca.crt", "peer-ca.key"])
+    cpSync(join(from.directory, "tls/etcd", file), join(to.directory, "tls/etcd", file));
+}
+
+async function open(context: TestContext, etcd: EmbeddedEtcd): Promise<Store> {
+  const store = await openStore({ ...etcd, sqlitePath: "", logger: silentLogger, clock: new FakeClock() });
+  context.after(() => store.close());
+  return store;
+}
+
+function openSqlite(machine: Machine): Promise<Store> {
+  return openSqliteStore({ path: sqliteOf(machine), logger: silentLogger, clock: new FakeClock() });
+}
+
+const sqliteOf = ({ directory }: Machine) => join(directory, "db", "state.db");
+
+/** The process of a machine's etcd. */
+function etcdPid({ directory }: Machine): number {
+  const config = join(directory, "db", "etcd", "config");
+  for (const entry of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (readFileSync(`/proc/${entry}/cmdline`, "utf8").startsWith(`etcd\0--config-file\0${config}`))
+        return Number(entry);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  throw new Error(`no etcd runs with ${config}`);
+}
+
+async function fillSqlite(machine: Machine, count: number, above: number): Promise<Store> {
+  const sqlite = await openSqlite(machine);
+  await sqlite.raiseRevision(above);
+  await Promise.all(
+    Array.from({ length: count }, (_, index) =>
+      sqlite.create(`/registry/configmaps/c${index}`, Buffer.from(`${index}`)),
+    ),
+  );
+  await sqlite.create("/registry/events/e", Buffer.from("event"));
+  await sqlite.create("/registry/masterleases/10.0.0.1", Buffer.from("here"));
+  return sqlite;
+}
+
+describe("embedded etcd", { concurrency: 2 }, () => {
+  let remove: () => void;
+  before(async () => {
+    remove = await provideEtcd();
+  });
+  after(() => remove());
+
+  test("two servers that join a third at the same moment become voting members, and all hold what one wrote", async (context) => {
+    const [first, second, third] = machines(context, 3) as [Machine, Machine, Machine];
+    const one = await start(context, first);
+    takeAuthorities(first, second);
+    takeAuthorities(first, third);
+    const others = await Promise.all([second, third].map((machine) => start(context, machine, { joined: one })));
+    const members = await one.members.list();
+    assert.deepEqual(members.map(({ name }) => name).sort(), [one, ...others].map(({ name }) => name).sort());
+    assert.ok(members.every(({ isLearner }) => !isLearner));
+    for (const { name, address, endpoint } of others) {
+      assert.match(name, /^server-[12]-[0-9a-f]{8}$/);
+      const hosts = endpoint.servers.map(({ host }) => host);
+      assert.ok(hosts[0] === address && hosts.includes(first.address), `its own first, then the others: ${hosts}`);
+    }
+    const [here, there] = await Promise.all([open(context, one), open(context, others[1]!)]);
+    assert.ok((await here.create("/registry/a", Buffer.from("1"))).ok);
+    assert.equal((await there.get("/registry/a"))?.value.toString(), "1");
+  });
+
+  test("a removed member ends and says so; its server becomes another member when it is started again", async (context) => {
+    const [first, second] = machines(context, 2) as [Machine, Machine];
+    const one = await start(context, first);
+    takeAuthorities(first, second);
+    const two = await start(context, second, { joined: one });
+    const old = (await one.members.list()).find(({ name }) => name === two.name)!;
+    // etcd lets nobody go before all have been connected for a while.
+    await eventually(async () => {
+      try {
+        await one.members.remove(old.id);
+      } catch (error) {
+        if (!(error instanceof GrpcError && error.code === "NOT_FOUND")) throw error;
+      }
+    }, patienceMs);
+    assert.match((await two.removed).message, /has been removed from the cluster/);
+    await two.stop();
+    await assert.rejects(
+      start(context, second),
+      (error) => error instanceof ConfigurationError && /tombstone.*Set --server/s.test(error.message),
+    );
+    const again = await start(context, second, { joined: one });
+    assert.notEqual(again.name, two.name);
+    assert.deepEqual((await one.members.list()).map(({ name }) => name).sort(), [one.name, again.name].sort());
+  });
+
+  test("a node whose name another member has is refused", async (context) => {
+    const [first, second] = machines(context, 2) as [Machine, Machine];
+    const one = await start(context, first);
+    await assert.rejects(
+      start(context, { ...second, nodeName: first.nodeName }, { joined: one }),
+      (error) => error instanceof ConfigurationError && /duplicate node name found/.test(error.message),
+    );
+  });
+
+  test("etcd that is killed comes back with all that was written, and the store goes on by itself", async (context) => {
+    const [machine] = machines(context, 1) as [Machine];
+    const store = await open(context, await start(context, machine));
+    assert.ok((await store.create("/registry/a", Buffer.from("1"))).ok);
+    const pid = etcdPid(machine);
+    process.kill(pid, "SIGKILL");
+    const entry = await eventually(() => store.get("/registry/a"), patienceMs);
+    assert.equal(entry?.value.toString(), "1");
+    assert.notEqual(etcdPid(machine), pid);
+    assert.ok(
+      (await eventually(() => store.update("/registry/a", Buffer.from("2"), entry!.modRevision), patienceMs)).ok,
+    );
+  });
+
+  test("a member that is started at another address tells the others, and is found there", async (context) => {
+    const [machine, other] = machines(context, 2) as [Machine, Machine];
+    const before = await start(context, machine);
+    await before.stop();
+    const moved = await start(context, { ...machine, address: other.address });
+    assert.equal(moved.name, before.name);
+    assert.deepEqual((await moved.members.list())[0]?.peerUrls, [`https://${other.address}:2380`]);
+  });
+
+  test("a setting that etcd does not take ends the start with etcd's own words", async (context) => {
+    const [machine] = machines(context, 1) as [Machine];
+    await assert.rejects(
+      start(context, machine, { args: ["heartbeat-interval=5000"] }),
+      /etcd ended.*election-timeout/s,
+    );
+  });
+
+  test("what was in SQLite moves to a new cluster at higher revisions; the old ones are compacted, the file is kept", async (context) => {
+    const [machine] = machines(context, 1) as [Machine];
+    const sqlite = await fillSqlite(machine, 1200, 250_000);
+    const last = await sqlite.currentRevision();
+    await sqlite.close();
+    const store = await open(context, await start(context, machine));
+    const { entries, revision } = await store.list("/registry/");
+    assert.equal(entries.length, 1201, "all but where servers said that they live");
+    assert.equal((await store.get("/registry/configmaps/c777"))?.value.toString(), "777");
+    assert.ok(entries.every(({ modRevision }) => modRevision > last) && revision > last);
+    await assert.rejects(store.list("/registry/", { revision: last - 1 }), CompactedError);
+    assert.ok(!existsSync(sqliteOf(machine)) && existsSync(`${sqliteOf(machine)}.migrated`));
+  });
+
+  test("a move that was cut off half-way is finished by the next start", async (context) => {
+    const [machine] = machines(context, 1) as [Machine];
+    const etcd = await start(context, machine);
+    const half = await open(context, etcd);
+    const sqlite = await fillSqlite(machine, 600, 0);
+    const cut = migrateStore(sqlite, half, {
+      source: "sqlite",
+      lifetimeOf: () => undefined,
+      leaveOut: (key) => key.startsWith("/registry/masterleases/"),
+      onProgress: () => {
+        throw new Error("cut off");
+      },
+    });
+    await assert.rejects(cut, /cut off/);
+    await Promise.all([sqlite.close(), half.close(), etcd.stop()]);
+    const store = await open(context, await start(context, machine));
+    assert.equal((await store.list("/registry/")).entries.length, 601);
+    assert.ok(!existsSync(sqliteOf(machine)) && existsSync(`${sqliteOf(machine)}.migrated`));
+  });
+
+  test("a database that was left when a move had finished is put aside, and changes nothing", async (context) => {
+    const [machine] = machines(context, 1) as [Machine];
+    await (await fillSqlite(machine, 10, 0)).close();
+    const etcd = await start(context, machine);
+    await (await open(context, etcd)).create("/registry/later", Buffer.from("1"));
+    await etcd.stop();
+    renameSync(`${sqliteOf(machine)}.migrated`, sqliteOf(machine));
+    const store = await open(context, await start(context, machine));
+    assert.equal((await store.list("/registry/")).entries.length, 12);
+    assert.ok(!existsSync(sqliteOf(machine)));
+  });
+});
