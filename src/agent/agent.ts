@@ -4,7 +4,7 @@ import { clusterClock, ioClock } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
 import { addressChange } from "./address-change.ts";
 import type { AgentOptions, NodeOptions } from "./agent-options.ts";
-import { type ClusterConfig, fetchClusterConfig } from "./bootstrap/cluster-config.ts";
+import { fetchClusterConfig } from "./bootstrap/cluster-config.ts";
 import { obtainNodeCertificates } from "./bootstrap/node-certificates.ts";
 import { loadNodeIdentity } from "./bootstrap/node-identity.ts";
 import { checkServerIdentity, serverName } from "./bootstrap/server-identity.ts";
@@ -97,7 +97,7 @@ export async function startAgent(
     await servers.start();
     return joinThrough(servers.joinUrls, token, { clock: ioClock, logger, signal }, async (supervisor) => {
       const [config, certificates] = await Promise.all([
-        fetchClusterConfig(supervisor) as Promise<ClusterConfig>,
+        fetchClusterConfig(supervisor),
         obtainNodeCertificates(directory, supervisor, identity, nodeIps, ioClock),
         servers.learn(supervisor),
       ]);

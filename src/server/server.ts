@@ -228,7 +228,11 @@ export async function startServer(
     announceTokens(directory, options, logger);
     publishKubeconfigs(directory, options, certificates, logger);
     ready = true;
-    joinable.resolve({ server: `https://127.0.0.1:${options.httpsPort}`, token: tokens.agent });
+    joinable.resolve({
+      server: `https://127.0.0.1:${options.httpsPort}`,
+      token: tokens.agent,
+      own: `${options.advertiseAddress}:${options.advertisePort}`,
+    });
 
     await ensureClusterDns(supervisorClient, options, logger);
     writePackagedManifests(join(directory, "manifests"), options);
