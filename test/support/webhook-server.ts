@@ -77,7 +77,9 @@ export class WebhookServer {
   }
 
   async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    // After it takes no more: one that came in between would be waited for.
     this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
+    await closed;
   }
 }
