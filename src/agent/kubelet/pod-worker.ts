@@ -43,6 +43,8 @@ export class PodWorker {
   #ended = false;
   #tornDown = false;
   #observed: ObservedPod = nothingObserved;
+  /** When the runtime was asked for it. */
+  #observedAtMs = 0;
   readonly #watchers = new Set<() => void>();
   #admitted = false;
 
@@ -203,7 +205,8 @@ export class PodWorker {
     // Each round acts on what was observed and looks again; every action makes progress or fails.
     for (let round = 0; round < 100; round++) {
       const next = plan(pod, this.#observed, {
-        nowMs: this.#context.clusterClock.now(),
+        // A plan is made for the moment that it knows: since then a sandbox may have followed its containers.
+        nowMs: this.#observedAtMs,
         started: (container) => this.#probers.started(container),
         unhealthy: (container) => this.#probers.unhealthy(container),
         restartAtMs: (name, finishedAtMs) =>
@@ -242,6 +245,7 @@ export class PodWorker {
   }
 
   async #look(): Promise<void> {
+    this.#observedAtMs = this.#context.clusterClock.now();
     this.#observed = await observePod(this.#context.cri, this.uid);
     this.#resize.see(this.#observed);
     await this.#messages.read(this.#pod, this.#observed);
