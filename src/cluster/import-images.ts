@@ -3,11 +3,8 @@ import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type Docker from "dockerode";
 import { type Clock, ioClock } from "../machinery/clock.ts";
-import { ioClock } from "../machinery/clock.ts";
 import type { Cluster } from "./inventory.ts";
 import { runSteps } from "./progress.ts";
-
-const exitPollMs = 20;
 
 /** How long to wait before the engine is asked again for the end of a program. */
 const askAgainMs = 50;
@@ -48,15 +45,6 @@ export async function importImages(
   );
 }
 
-/** The engine closes a program's streams a moment before it knows that the program ended, and how. */
-async function exitCodeOf(exec: Docker.Exec): Promise<number> {
-  for (;;) {
-    const { Running, ExitCode } = await exec.inspect();
-    if (!Running && ExitCode !== null) return ExitCode;
-    await ioClock.sleep(exitPollMs);
-  }
-}
-
 /** The engine's archive of several images in one. The library's types do not know its method. */
 function saveImages(docker: Docker, names: readonly string[]): Promise<NodeJS.ReadableStream> {
   return (
@@ -90,7 +78,7 @@ async function importInto(docker: Docker, node: string, archive: NodeJS.Readable
 /** The end of a program's output may come before the engine knows of the program's own end. */
 async function exitCodeOf(exec: Docker.Exec, clock: Clock): Promise<number> {
   for (;;) {
-    const ExitCode = await exitCodeOf(exec);
+    const { ExitCode } = await exec.inspect();
     if (ExitCode !== null) return ExitCode;
     await clock.sleep(askAgainMs);
   }
