@@ -88,7 +88,7 @@ export async function createCluster(
         {
           title: `Start ${specs.length} node${specs.length === 1 ? "" : "s"}`,
           run: async (say) => {
-            await Promise.all(
+            const started = await Promise.allSettled(
               specs.map(async (spec) => {
                 const create = containerOptions(spec);
                 made.push(create.name);
@@ -99,6 +99,8 @@ export async function createCluster(
                 say(create.name);
               }),
             );
+            // Not before all have an outcome: what is made while the others are removed would stay.
+            for (const outcome of started) if (outcome.status === "rejected") throw outcome.reason;
           },
         },
         {
