@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { decodeMessage, encodeMessage, message, string } from "../../../src/machinery/protobuf.ts";
 import { GrpcClient, GrpcError } from "../../../src/rpc/grpc-client.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
 
 const text = message("Text", { text: string(1) });
 const method = (name: string) => ({ path: `/test.Echo/${name}`, request: text, response: text });
@@ -28,6 +29,9 @@ function answer(stream: ServerHttp2Stream, replies: string[], status = "0", stat
 
 interface Rig {
   client: GrpcClient;
+  clock: FakeClock;
+  /** The server has a call that it will not answer. */
+  hanging: Promise<void>;
   cancelled: Promise<number>;
   sessions: () => number;
 }
@@ -43,6 +47,7 @@ async function withServer(name: string, use: (rig: Rig) => Promise<void>): Promi
     session.on("error", () => {});
     session.on("close", () => open.delete(session));
   });
+  const hanging = Promise.withResolvers<void>();
   let onCancel: (code: number) => void = () => {};
   const cancelled = new Promise<number>((resolve) => {
     onCancel = resolve;
@@ -54,7 +59,7 @@ async function withServer(name: string, use: (rig: Rig) => Promise<void>): Promi
     if (call === "Hang") stream.on("close", () => onCancel(stream.rstCode));
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.on("end", () => {
-      if (call === "Hang") return;
+      if (call === "Hang") return hanging.resolve();
       const asked = decodeMessage(text, Buffer.concat(chunks).subarray(5)).text;
       if (call === "Unary") answer(stream, [`${asked}!`]);
       else if (call === "Many") answer(stream, ["1", "2", "3"]);
@@ -65,9 +70,10 @@ async function withServer(name: string, use: (rig: Rig) => Promise<void>): Promi
     });
   });
   await new Promise<void>((resolve) => server.listen(socketPath, resolve));
-  const client = new GrpcClient({ socketPath });
+  const clock = new FakeClock();
+  const client = new GrpcClient({ socketPath }, { clock });
   try {
-    await use({ client, cancelled, sessions: () => sessions });
+    await use({ client, clock, hanging: hanging.promise, cancelled, sessions: () => sessions });
   } finally {
     client.close();
     for (const session of open) session.destroy();
@@ -100,8 +106,11 @@ test("a status other than OK is an error with its name and text, in trailers or 
   }));
 
 test("a deadline and an aborted signal end the call on both sides", () =>
-  withServer("hang", async ({ client, cancelled }) => {
-    await assert.rejects(client.unary(method("Hang"), {}, { timeoutMs: 20 }), { code: "DEADLINE_EXCEEDED" });
+  withServer("hang", async ({ client, clock, hanging, cancelled }) => {
+    const late = assert.rejects(client.unary(method("Hang"), {}, { timeoutMs: 20 }), { code: "DEADLINE_EXCEEDED" });
+    await hanging;
+    await clock.advance(20);
+    await late;
     assert.equal(await cancelled, 8);
     const abort = new AbortController();
     const call = client.unary(method("Hang"), {}, { signal: abort.signal });
