@@ -57,7 +57,8 @@ export class WebhookServer {
   static async start(handler: WebhookHandler, dnsNames: readonly string[] = ["localhost"]): Promise<WebhookServer> {
     const authority = await makeCertificate({ subject: "CN=webhook-ca" });
     const leaf = await makeCertificate({ subject: "CN=webhook", issuer: authority, dnsNames, usage: "server" });
-    const server = createServer({ cert: leaf.certificate, key: leaf.key });
+    // Tests count connections: only `dropConnections` closes those that are idle.
+    const server = createServer({ cert: leaf.certificate, key: leaf.key, keepAliveTimeout: 0 });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return new WebhookServer(server, authority.certificate, leaf.certificate, handler);
   }
