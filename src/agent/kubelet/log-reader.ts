@@ -1,4 +1,4 @@
-import { watch } from "node:fs";
+import { type FSWatcher, watch } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 
 export interface LogOptions {
@@ -144,8 +144,16 @@ export async function* readLog(source: LogSource, options: LogOptions): AsyncGen
 
 /** Resolves when the file changes or is replaced, the signal aborts, or `already` says that there is no need to wait. */
 async function fileChange(path: string, signal: AbortSignal, already: () => Promise<boolean>): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const watcher = watch(path);
+  await new Promise<void>((resolve, reject) => {
+    let watcher: FSWatcher;
+    try {
+      watcher = watch(path);
+    } catch (error) {
+      // Removed with its container, or not yet made anew: the next look tells.
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") resolve();
+      else reject(error);
+      return;
+    }
     const done = () => {
       watcher.close();
       signal.removeEventListener("abort", done);
