@@ -7,10 +7,11 @@ import { networkName } from "../../src/cluster/cluster-names.ts";
 import { createCluster } from "../../src/cluster/create-cluster.ts";
 import { connectDocker } from "../../src/cluster/docker.ts";
 import { importImages } from "../../src/cluster/import-images.ts";
-import { getCluster, removeCluster } from "../../src/cluster/inventory.ts";
+import { getCluster, listClusters, removeCluster } from "../../src/cluster/inventory.ts";
 import { printKubeconfig } from "../../src/cluster/kubeconfig-file.ts";
 import { agentImage, serverImage } from "../../src/commands/images.ts";
 import { type RunOptions, run } from "../../tools/run.ts";
+import { eventually } from "./eventually.ts";
 import { helm, kubectl, kubectlJson, type ToolOptions } from "./kubectl.ts";
 
 export interface TestClusterOptions {
@@ -20,7 +21,7 @@ export interface TestClusterOptions {
   agentArgs?: readonly string[];
   /** Images of the engine that every node gets, so that pods need no registry. */
   images?: readonly string[];
-  /** Default 120,000. */
+  /** Default 240,000. */
   timeoutMs?: number;
 }
 
@@ -56,8 +57,11 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
   watchForEnd();
   const docker = await connectDocker();
   const remove = async () => {
-    const cluster = await getCluster(docker, name).catch(() => undefined);
-    if (cluster) await removeCluster(docker, name, cluster.nodes);
+    // A busy engine may not see a container end that it kills, and lets go of its network and its files late.
+    await eventually(async () => {
+      const cluster = (await listClusters(docker)).find((one) => one.name === name);
+      await removeCluster(docker, name, cluster?.nodes ?? []);
+    }, 60_000);
     rmSync(directory, { recursive: true, force: true });
     left.delete(name);
   };
@@ -71,7 +75,7 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
       serverArgs: options.serverArgs ?? [],
       agentArgs: options.agentArgs ?? [],
       wait: true,
-      timeoutMs: options.timeoutMs ?? 120_000,
+      timeoutMs: options.timeoutMs ?? 240_000,
       updateKubeconfig: false,
       switchContext: false,
       quiet: true,
@@ -79,6 +83,8 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
     writeFileSync(kubeconfig, printKubeconfig(file), { mode: 0o600 });
     const cluster = await getCluster(docker, name);
     if (options.images?.length) await importImages(docker, cluster, options.images);
+    // Pods are not admitted before it is there, and nodes may be Ready first.
+    await eventually(() => kubectl(["get", "serviceaccount", "default"], { kubeconfig }), 60_000);
     return {
       name,
       nodes: cluster.nodes.map((node) => node.name),
