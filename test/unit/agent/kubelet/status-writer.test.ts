@@ -110,16 +110,17 @@ test("a status that is set at the very moment in which a write ends is written, 
   for (let turns = 0; turns < 12; turns++) {
     const api = new OnePod({ phase: "Pending" });
     const patch = api.client.patch.bind(api.client);
-    let later: Promise<void> | undefined;
+    let begun = false;
     const setLater = async () => {
       for (let turn = 0; turn < turns; turn++) await undefined;
       writer.set(api.current, { phase: "Succeeded" });
     };
-    api.client.patch = async (...args: Parameters<typeof patch>) => {
+    api.client.patch = (async (...args) => {
       const done = await patch(...args);
-      later ??= setLater();
+      if (!begun) void setLater();
+      begun = true;
       return done;
-    };
+    }) as typeof patch;
     const writer = writerFor(api);
     writer.set(api.current, { phase: "Running" });
     await new Promise((resolve) => setImmediate(resolve));
