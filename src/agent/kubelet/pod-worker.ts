@@ -37,6 +37,8 @@ export class PodWorker {
   readonly #resize: PodResize;
   readonly #key: string;
   #pod: Pod;
+  /** The pod as the present step takes it: a newer one may have come since, on which nothing was done yet. */
+  #taken: Pod;
   /** The API has no such pod any more. */
   #gone = false;
   #failure: { reason: string; message: string } | undefined;
@@ -51,6 +53,7 @@ export class PodWorker {
   constructor(pod: Pod, context: WorkerContext) {
     this.uid = uidOf(pod);
     this.#pod = pod;
+    this.#taken = pod;
     this.#context = context;
     this.#key = `${pod.metadata.namespace}/${pod.metadata.name}`;
     this.#volumes = new PodVolumes(this.uid, {
@@ -174,7 +177,8 @@ export class PodWorker {
   async #sync(signal: AbortSignal): Promise<number> {
     const { clusterClock, statuses } = this.#context;
     await this.#look();
-    const wanted = statuses.latest(this.#pod);
+    this.#taken = this.#pod;
+    const wanted = statuses.latest(this.#taken);
     const phase = wanted.status?.phase;
     if (this.#mustEnd || phase === "Succeeded" || phase === "Failed") return this.#end(signal);
     if (!this.#admitted) {
@@ -431,7 +435,10 @@ export class PodWorker {
   #writeStatus(terminating: boolean): void {
     const { statuses, clusterClock, hostIps } = this.#context;
     if (this.#gone) return;
-    const pod = this.#resize.granted(statuses.latest(this.#pod));
+    const { spec, metadata } = this.#taken;
+    const generation = metadata.generation === undefined ? {} : { generation: metadata.generation };
+    const taken = { ...this.#pod, metadata: { ...this.#pod.metadata, ...generation }, spec: spec! };
+    const pod = this.#resize.granted(statuses.latest(taken));
     const status = podStatus(pod, this.#observed, {
       nowMs: clusterClock.now(),
       hostIps,
