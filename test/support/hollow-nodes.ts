@@ -77,9 +77,15 @@ export async function startHollowNodes(client: Client, options: HollowNodesOptio
     handle(pod).catch((error) => {
       // The pod has moved on meanwhile; its next state comes as another event.
       if (signal.aborted) return;
-      if (!(error instanceof StatusError && (error.code === 404 || error.code === 409))) {
-        console.error(`hollow node: ${keyOf(pod as Pod)}: ${error.message}`);
-      }
+      if (error instanceof StatusError && (error.code === 404 || error.code === 409)) return;
+      const key = keyOf(pod as Pod);
+      console.error(`hollow node: ${key}: ${error.message}`);
+      // A connection that broke, or a server that was too slow: no event would tell of the pod again.
+      const again = () => {
+        const present = informer.get(key);
+        if (present && !signal.aborted) act(present);
+      };
+      setTimeout(again, 1000).unref();
     });
   };
   informer.on({ add: act, update: act });
