@@ -39,6 +39,8 @@ async function serve(t: TestContext, { observed, pod: of = pod(), cri = {} }: Se
     logger: silentLogger,
   });
   const server = createHttpServer((request, response) => void kubelet.handle(request, response));
+  // A connection is not closed under the next request, however late that comes.
+  server.keepAliveTimeout = 0;
   server.on("upgrade", (request, socket, head) => void kubelet.upgrade(request, socket, head));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {

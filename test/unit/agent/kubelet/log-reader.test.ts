@@ -56,7 +56,7 @@ test("time, stream and size limit what is given", async () => {
 });
 
 test("a follower gets what is appended, crosses a rotation, and ends with the container", {
-  timeout: 10_000,
+  timeout: 60_000,
 }, async () => {
   writeFileSync(path, line(1, "one"));
   let running = true;
