@@ -84,6 +84,7 @@ export class ResourceCache {
   readonly #snapshots = new Map<number, Snapshot<CachedObject>>();
   #snapshotTimer: Timer | undefined;
   #filling: Promise<void> | undefined;
+  #closed = false;
   #early: StoreEvent[] | undefined = [];
   #unlisten: (() => void) | undefined;
   /** Changes that wait for their objects to be converted, in order; the first of them are under way. */
@@ -112,6 +113,11 @@ export class ResourceCache {
   get revision(): number {
     const [waiting] = this.#queue;
     return waiting ? waiting.revision - 1 : this.#feed.revision;
+  }
+
+  /** True when its resource is no longer served: it hears of no change any more. */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   get size(): number {
@@ -236,6 +242,7 @@ export class ResourceCache {
 
   /** Forgets everything and ends all watches. */
   close(): void {
+    this.#closed = true;
     this.#unlisten?.();
     this.#unlisten = undefined;
     this.#queue = [];
@@ -277,6 +284,7 @@ export class ResourceCache {
     const early = this.#early.filter((event) => event.revision > revision);
     this.#early = undefined;
     if (early.length > 0) this.#take(early);
+    if (this.#closed) this.#unlisten?.();
   }
 
   /** Takes changes in: at once where nothing has to be asked, otherwise one conversion after the other. */
