@@ -82,3 +82,33 @@ test("a follower gets what is appended, crosses a rotation, and ends with the co
   await reading;
   assert.equal(result.join(""), "one\ntwo\nthree\n");
 });
+
+test("between two logs a follower waits: what is still written to the old one comes, then the new one", {
+  timeout: 60_000,
+}, async () => {
+  writeFileSync(path, line(1, "one"));
+  let running = true;
+  const source = { path, signal: new AbortController().signal, running: async () => running };
+  let text = "";
+  let heard = () => {};
+  const until = (end: string) =>
+    new Promise<void>((resolve) => {
+      heard = () => text.endsWith(end) && resolve();
+      heard();
+    });
+  const reading = (async () => {
+    for await (const part of readLog(source, { ...plain, follow: true })) {
+      text += part;
+      heard();
+    }
+  })();
+  await until("one\n");
+  renameSync(path, `${path}.old`);
+  await new Promise((resolve) => setImmediate(resolve));
+  appendFileSync(`${path}.old`, line(2, "two"));
+  await Promise.race([until("two\n"), reading]);
+  running = false;
+  writeFileSync(path, line(3, "three"));
+  await reading;
+  assert.equal(text, "one\ntwo\nthree\n");
+});

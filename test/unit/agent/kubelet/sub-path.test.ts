@@ -75,7 +75,8 @@ test("whatever a container swaps meanwhile, the path never arrives outside", asy
   const move = (from: string, to: string): void => {
     for (;;) {
       try {
-        return renameSync(join(root, from), join(root, to));
+        renameSync(join(root, from), join(root, to));
+        return;
       } catch (error) {
         // While "dir" is away, a missing directory is made in its place, as asked; also while it is being removed.
         if (to !== "dir") throw error;
