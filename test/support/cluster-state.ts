@@ -58,6 +58,28 @@ export async function objectIds(cluster: TestCluster): Promise<string[]> {
   return text.split("\n").filter(Boolean).sort();
 }
 
+/** {@link objectIds}, once what controllers and the server make by themselves is there; all of it comes after the nodes. */
+export function settledObjectIds(cluster: TestCluster): Promise<string[]> {
+  return eventually(async () => {
+    const ids = await objectIds(cluster);
+    const has = (object: string) =>
+      assert.ok(
+        ids.some((id) => id.startsWith(`${object} `)),
+        `there is ${object}`,
+      );
+    for (const namespace of ["default", "kube-node-lease", "kube-public", "kube-system"]) {
+      has(`Namespace /${namespace}`);
+      has(`ServiceAccount ${namespace}/default`);
+      has(`ConfigMap ${namespace}/kube-root-ca.crt`);
+    }
+    has("ConfigMap kube-system/extension-apiserver-authentication");
+    has("Service default/kubernetes");
+    // Of a manifest of the server's own, its last.
+    has("Service kube-system/kube-dns");
+    return ids;
+  }, 60_000);
+}
+
 /** Address of a node's container. */
 export function addressOf(node: string): Promise<string> {
   return run("docker", ["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", node]);
