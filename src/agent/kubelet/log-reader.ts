@@ -155,8 +155,16 @@ export async function* readLog(source: LogSource, options: LogOptions): AsyncGen
  * to wait. The directory and not the file is watched: between two logs there is none for a moment.
  */
 async function fileChange(directory: string, signal: AbortSignal, already: () => Promise<boolean>): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const watcher = watch(directory);
+  await new Promise<void>((resolve, reject) => {
+    let watcher: FSWatcher;
+    try {
+      watcher = watch(directory);
+    } catch (error) {
+      // Removed with its pod: the next look tells.
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") resolve();
+      else reject(error);
+      return;
+    }
     const done = () => {
       watcher.close();
       signal.removeEventListener("abort", done);

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { type LogOptions, readLog } from "../../../../src/agent/kubelet/log-reader.ts";
+import { eventually } from "../support/eventually.ts";
+import { filesSettled } from "../support/file-clock.ts";
 
 let directory: string;
 let path: string;
@@ -88,7 +90,15 @@ test("between two logs a follower waits: what is still written to the old one co
 }, async () => {
   writeFileSync(path, line(1, "one"));
   let running = true;
-  const source = { path, signal: new AbortController().signal, running: async () => running };
+  let looks = 0;
+  const source = {
+    path,
+    signal: new AbortController().signal,
+    running: async () => {
+      looks++;
+      return running;
+    },
+  };
   let text = "";
   let heard = () => {};
   const until = (end: string) =>
@@ -103,8 +113,10 @@ test("between two logs a follower waits: what is still written to the old one co
     }
   })();
   await until("one\n");
+  const before = looks;
   renameSync(path, `${path}.old`);
-  await new Promise((resolve) => setImmediate(resolve));
+  await Promise.race([eventually(() => assert.ok(looks > before)), reading]);
+  await filesSettled();
   appendFileSync(`${path}.old`, line(2, "two"));
   await Promise.race([until("two\n"), reading]);
   running = false;
