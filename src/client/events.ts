@@ -57,9 +57,7 @@ export class EventRecorder {
     const target = targetOf(object);
     const at = this.#options.clock.now();
     this.#waiting.push(() => this.#write(type, target, severity, reason, message.slice(0, 1024), at));
-    this.#writing ??= this.#drain().finally(() => {
-      this.#writing = undefined;
-    });
+    this.#writing ??= this.#drain();
   }
 
   /** Resolves when everything reported so far is written or given up. */
@@ -70,7 +68,12 @@ export class EventRecorder {
   async #drain(): Promise<void> {
     // Let the caller's own work go first.
     await Promise.resolve();
-    for (let write = this.#waiting.shift(); write; write = this.#waiting.shift()) await write();
+    try {
+      for (let write = this.#waiting.shift(); write; write = this.#waiting.shift()) await write();
+    } finally {
+      // In one turn with the last look: between them an event would wait for the next one.
+      this.#writing = undefined;
+    }
   }
 
   async #write(

@@ -2,15 +2,24 @@ import { createReadStream, existsSync } from "node:fs";
 import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type Docker from "dockerode";
+import { type Clock, ioClock } from "../machinery/clock.ts";
 import type { Cluster } from "./inventory.ts";
 import { runSteps } from "./progress.ts";
+
+/** How long to wait before the engine is asked again for the end of a program. */
+const askAgainMs = 50;
 
 /**
  * Brings images of this machine's engine, or archives in files, into every node of a cluster, side by side.
  * @param sources image names, or paths of archives as `docker save` writes them
  * @throws when an image is neither a file nor known to the engine
  */
-export async function importImages(docker: Docker, cluster: Cluster, sources: readonly string[]): Promise<void> {
+export async function importImages(
+  docker: Docker,
+  cluster: Cluster,
+  sources: readonly string[],
+  clock: Clock = ioClock,
+): Promise<void> {
   const files = sources.filter((source) => existsSync(source));
   const images = sources.filter((source) => !existsSync(source));
   for (const image of images) {
@@ -28,8 +37,8 @@ export async function importImages(docker: Docker, cluster: Cluster, sources: re
     running.map((node) => ({
       title: `Import into ${node.name}`,
       run: async () => {
-        for (const file of files) await importInto(docker, node.name, createReadStream(file));
-        if (images.length > 0) await importInto(docker, node.name, await saveImages(docker, images));
+        for (const file of files) await importInto(docker, node.name, createReadStream(file), clock);
+        if (images.length > 0) await importInto(docker, node.name, await saveImages(docker, images), clock);
       },
     })),
     { parallel: true },
@@ -43,7 +52,7 @@ function saveImages(docker: Docker, names: readonly string[]): Promise<NodeJS.Re
   ).getImages({ names });
 }
 
-async function importInto(docker: Docker, node: string, archive: NodeJS.ReadableStream): Promise<void> {
+async function importInto(docker: Docker, node: string, archive: NodeJS.ReadableStream, clock: Clock): Promise<void> {
   const exec = await docker.getContainer(node).exec({
     Cmd: ["ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "-"],
     AttachStdin: true,
@@ -59,10 +68,18 @@ async function importInto(docker: Docker, node: string, archive: NodeJS.Readable
   await pipeline(archive, stream, { end: true });
   await ended;
   stream.destroy();
-  const { ExitCode } = await exec.inspect();
-  if (ExitCode !== 0) {
+  if ((await exitCodeOf(exec, clock)) !== 0) {
     throw new Error(
       `importing into ${node} failed: ${Buffer.concat(text).toString("utf8").trim().split("\n").at(-1) ?? ""}`,
     );
+  }
+}
+
+/** The end of a program's output may come before the engine knows of the program's own end. */
+async function exitCodeOf(exec: Docker.Exec, clock: Clock): Promise<number> {
+  for (;;) {
+    const { ExitCode } = await exec.inspect();
+    if (ExitCode !== null) return ExitCode;
+    await clock.sleep(askAgainMs);
   }
 }

@@ -1,9 +1,20 @@
-import { nodes as nodeResource } from "../api/generated/core-v1.ts";
+import { type Node, nodes as nodeResource } from "../api/generated/core-v1.ts";
 import { clientOf } from "./kubeconfig-client.ts";
 import type { KubeconfigFile } from "./kubeconfig-file.ts";
 
+/** They keep pods off a node that was not Ready. A controller takes them away a moment after the node says that it is. */
+const notReadyTaints = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+
+/** Whether a node is Ready, and pods are let onto it: those created now would otherwise crowd on the other nodes. */
+export function takesPods({ spec, status }: Node): boolean {
+  return (
+    status?.conditions?.find(({ type }) => type === "Ready")?.status === "True" &&
+    !spec?.taints?.some(({ key }) => notReadyTaints.includes(key ?? ""))
+  );
+}
+
 /**
- * Waits until each of the named nodes says that it is Ready.
+ * Waits until each of the named nodes says that it is Ready, and pods are let onto it.
  * @throws the signal's reason when it aborts, naming the nodes that were still missing
  */
 export async function waitForNodes(
@@ -27,10 +38,7 @@ export async function waitForNodes(
         });
         for await (const { type, object } of events) {
           const name = object.metadata.name ?? "";
-          const ready = object.status?.conditions?.some(
-            (condition) => condition.type === "Ready" && condition.status === "True",
-          );
-          if (type === "BOOKMARK" || !ready || !missing.delete(name)) continue;
+          if (type === "BOOKMARK" || !takesPods(object) || !missing.delete(name)) continue;
           onReady(name);
           if (missing.size === 0) break;
         }

@@ -164,7 +164,10 @@ class Rollout {
     if (shrink.length > 0) {
       return this.#writeStatus(await this.#apply(before, shrink), "rollout");
     }
-    const stillRuns = before.oldSets.some((set) => podsOf(set).some((pod) => !isTerminated(pod)));
+    // Either cache may be ahead of the other: old pods are gone when both say so, and the status counts them no more.
+    const stillRuns = before.oldSets.some(
+      (set) => (set.status?.replicas ?? 0) > 0 || podsOf(set).some((pod) => !isTerminated(pod)),
+    );
     if (stillRuns) return this.#writeStatus(before, "rollout");
     let sets = await this.#sets(owned, true);
     const { newSet } = sets;

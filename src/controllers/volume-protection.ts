@@ -16,12 +16,12 @@ async function protect<T extends KubeObject>(
   type: ResourceType<T>,
   object: View<T>,
   finalizer: string,
-  isUsed: () => boolean,
+  isUsed: () => boolean | Promise<boolean>,
   signal: AbortSignal,
 ): Promise<void> {
   const { finalizers = [], deletionTimestamp } = object.metadata;
   const has = finalizers.includes(finalizer);
-  if (deletionTimestamp ? !has || isUsed() : has) return;
+  if (deletionTimestamp ? !has || (await isUsed()) : has) return;
   const next = mutable<T>(object);
   next.metadata.finalizers = has ? finalizers.filter((one) => one !== finalizer) : [...finalizers, finalizer];
   try {
@@ -54,7 +54,11 @@ export const claimProtectionController: ControllerFactory = {
       async reconcile(key, signal) {
         const claim = claims.get(key);
         if (!claim) return undefined;
-        const isUsed = () => podInformer.byIndex("claim", key).some((pod) => uses(pod, claim.metadata.name ?? ""));
+        const { name = "", namespace = "" } = claim.metadata;
+        // A pod may have come to its node and not into the cache yet: before a claim is given up, the API is asked.
+        const isUsed = async () =>
+          podInformer.byIndex("claim", key).some((pod) => uses(pod, name)) ||
+          (await client.list(pods, { namespace, signal })).items.some((pod) => uses(pod, name));
         await protect(client, persistentVolumeClaims, claim, claimFinalizer, isUsed, signal);
         return undefined;
       },

@@ -279,8 +279,11 @@ async function startNode(options: NodeOptions, context: Parameters<typeof startA
   return startAgent(options, context);
 }
 
-/** A node that is not Ready by then has a reason of its own, which its status tells. */
-const readyTimeoutMs = 5000;
+/**
+ * A node that is not Ready by then has a reason of its own, which its status tells. Long, since a small machine under
+ * load takes its time; and shorter than tools wait for the line.
+ */
+const readyTimeoutMs = 60_000;
 
 /**
  * Resolves when a pod of the namespace `default` would be admitted and find all that is mounted into it, and this node is

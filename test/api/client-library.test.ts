@@ -140,7 +140,7 @@ test("a watch follows from a revision, and ends when it is told to", async () =>
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   const watch = await new Watch(config).watch(
     `/api/v1/namespaces/${namespace}/configmaps`,
-    { resourceVersion: metadata?.resourceVersion },
+    { resourceVersion: metadata?.resourceVersion, fieldSelector: "metadata.name=watched" },
     (phase) => phases.push(phase),
     () => resolve(),
   );

@@ -50,7 +50,11 @@ async function writeUntilKilled(server: ServerProcess, round: number): Promise<M
     }
   };
   const ended = Promise.allSettled(Array.from({ length: writers }, (_, writer) => write(writer)));
-  await reached.promise;
+  const early = ended.then((results) => {
+    throw new Error("the writers ended before the server was killed", { cause: results });
+  });
+  early.catch(() => {});
+  await Promise.race([reached.promise, early]);
   await server.kill();
   over = true;
   client.close();

@@ -267,8 +267,9 @@ describe("addresses", () => {
         received += chunk;
       });
       socket.on("close", () => resolve(received));
+      // Cut while this side still writes, a connection is reset or a broken pipe.
       socket.on("error", (error: NodeJS.ErrnoException) =>
-        error.code === "ECONNRESET" ? resolve(received) : reject(error),
+        ["ECONNRESET", "EPIPE"].includes(error.code ?? "") ? resolve(received) : reject(error),
       );
       socket.write(text);
     });
@@ -362,6 +363,7 @@ describe("clients that go", () => {
 
   test("right after a whole body leave a whole object or none", async () => {
     const session = http2.connect(server.url, server.credentials);
+    session.on("error", () => {});
     for (let i = 0; i < 100; i++) {
       const body = JSON.stringify({ metadata: { name: `gone-${i}` }, data: { a: "x".repeat(1000) } });
       const stream = session.request({ ":method": "POST", ":path": maps, "content-type": "application/json" });
@@ -436,7 +438,7 @@ describe("clients that do not read", () => {
         assert.equal(put.code, 200);
       }
       end();
-      await eventually(() => assert.equal(cut, true), 30_000);
+      await eventually(() => assert.equal(cut, true));
       await alive();
       const grown = residentMb() - before;
       assert.ok(grown < 400, `the server grew by ${grown.toFixed(0)} MB`);

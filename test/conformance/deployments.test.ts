@@ -62,6 +62,11 @@ async function makeOrphan(
   const metadata = { name: "orphan", namespace, labels: own, annotations };
   const made = await client.create(replicaSets, { metadata, spec }, { namespace });
   await areRunning(cluster, 1);
+  // Its pods are counted by what it says itself: before that it would look as if it had none.
+  await soon(async () => {
+    const { status } = await client.get(replicaSets, "orphan", { namespace });
+    assert.deepEqual([status?.replicas, status?.availableReplicas], [1, 1]);
+  });
   return made;
 }
 

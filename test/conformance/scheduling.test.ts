@@ -1,7 +1,14 @@
 /** The scheduler, priorities, limits and taints, as their conformance tests ask, with nodes that run pods in name only. */
 import assert from "node:assert/strict";
 import { replicaSets } from "../../src/api/generated/apps-v1.ts";
-import { events as eventsOf, limitRanges, nodes, type Pod, pods } from "../../src/api/generated/core-v1.ts";
+import {
+  events as eventsOf,
+  limitRanges,
+  nodes,
+  type Pod,
+  pods,
+  serviceAccounts,
+} from "../../src/api/generated/core-v1.ts";
 import { type PriorityClass, priorityClasses } from "../../src/api/generated/scheduling-v1.ts";
 import { isLater } from "./api-operations.ts";
 import { type Cluster, conformance, withHollowNodes } from "./conformance.ts";
@@ -150,6 +157,7 @@ conformance(
     await runs(cluster, "low");
     await runs(cluster, "medium");
     const system = { ...cluster, namespace: "kube-system" };
+    await soon(() => client.get(serviceAccounts, "default", system));
     await make(system, "critical", { cpu: "50", priorityClassName: "system-cluster-critical" });
     await runs(system, "critical", "one");
     await isGone(client, pods, "low", { namespace: cluster.namespace });
@@ -221,6 +229,13 @@ conformance(
     await make(cluster, "preemptor", { spec: specOf(3, "500") });
     await runs(cluster, "preemptor", "one");
     // 950 of 1000 were taken: the two that matter least make room, and have to wait with what replaces them.
+    await soon(async () => {
+      const { items } = await client.list(pods, { namespace, labelSelector: "set in (rs-0, rs-1)" });
+      assert.deepEqual(items.map(({ metadata, spec }) => [metadata.labels?.["set"], spec?.nodeName]).sort(), [
+        ["rs-0", undefined],
+        ["rs-1", undefined],
+      ]);
+    });
     const last = await make(cluster, "last");
     const events = await watchUntil(
       client,
@@ -367,26 +382,38 @@ const tolerating = (tolerationSeconds: number) => ({
 const setTaints = ({ client }: Cluster, node: string, wanted: object[]) =>
   client.patch(nodes, node, { type: "merge", body: { spec: { taints: wanted } } });
 
+/**
+ * Taints a node until that has been acted on. Gives whether a pod that tolerates it for so long stays; undefined when the
+ * taint was there for longer.
+ */
+async function outlives(cluster: Cluster, seconds: number): Promise<boolean | undefined> {
+  const { client, namespace } = cluster;
+  // When one goes that tolerates the taint for a moment, the taint has been acted on.
+  const [long, short, later] = [`long-${seconds}`, `short-${seconds}`, `later-${seconds}`];
+  await make(cluster, long, { node: "two", spec: tolerating(seconds) });
+  await make(cluster, short, { node: "two", spec: tolerating(1) });
+  await runs(cluster, long, "two");
+  await runs(cluster, short, "two");
+  const fromMs = performance.now();
+  await setTaints(cluster, "two", [taint]);
+  await isGone(client, pods, short, { namespace });
+  await setTaints(cluster, "two", []);
+  if (performance.now() - fromMs > seconds * 1000) return undefined;
+  // Another that is tainted later shows that the time of the first is over.
+  await make(cluster, later, { node: "one", spec: tolerating(seconds + 1) });
+  await runs(cluster, later, "one");
+  await setTaints(cluster, "one", [taint]);
+  await isGone(client, pods, later, { namespace });
+  await setTaints(cluster, "one", []);
+  const { metadata } = await client.get(pods, long, { namespace });
+  return metadata.deletionTimestamp === undefined;
+}
+
 conformance(
   `${taints} Single Pod [Serial] removing taint cancels eviction [Disruptive] [Conformance]`,
   async (_, cluster) => {
-    const { client, namespace } = cluster;
-    // One that tolerates the taint for a while, and one for a moment: when that one goes, the taint has been acted on.
-    await make(cluster, "long", { node: "two", spec: tolerating(5) });
-    await make(cluster, "short", { node: "two", spec: tolerating(1) });
-    await runs(cluster, "long", "two");
-    await runs(cluster, "short", "two");
-    await setTaints(cluster, "two", [taint]);
-    await isGone(client, pods, "short", { namespace });
-    await setTaints(cluster, "two", []);
-    // Another that is tainted later shows that the time of the first is over.
-    await make(cluster, "later", { node: "one", spec: tolerating(6) });
-    await runs(cluster, "later", "one");
-    await setTaints(cluster, "one", [taint]);
-    await isGone(client, pods, "later", { namespace });
-    await setTaints(cluster, "one", []);
-    const { metadata } = await client.get(pods, "long", { namespace });
-    assert.equal(metadata.deletionTimestamp, undefined);
+    // A busy machine may be too slow for the short time.
+    assert.equal((await outlives(cluster, 5)) ?? (await outlives(cluster, 50)), true);
     await clear(cluster);
   },
 );
@@ -399,24 +426,33 @@ conformance(
     await make(cluster, "second", { node: "two", spec: tolerating(2) });
     await runs(cluster, "first");
     await runs(cluster, "second");
-    await setTaints(cluster, "two", [taint]);
     const target = ({ status }: Pod) => status?.conditions?.find(({ type }) => type === "DisruptionTarget")?.reason;
     const { metadata } = await client.list(pods, { namespace });
+    const taintedMs = performance.now();
+    await setTaints(cluster, "two", [taint]);
     let gone = 0;
+    const stayedMs = new Map<string, number>();
     const events = await watchUntil(
       client,
       pods,
       { namespace, resourceVersion: metadata.resourceVersion! },
-      ({ type }) => type === "DELETED" && ++gone === 2,
+      ({ type, object }) => {
+        if (type !== "DELETED") return false;
+        stayedMs.set(object.metadata.name ?? "", performance.now() - taintedMs);
+        return ++gone === 2;
+      },
     );
     const deleted = events.filter(({ type }) => type === "DELETED");
-    assert.deepEqual(
-      deleted.map(({ object }) => [object.metadata.name, target(object)]),
-      [
-        ["first", "DeletionByTaintManager"],
-        ["second", "DeletionByTaintManager"],
-      ],
-    );
+    assert.deepEqual(deleted.map(({ object }) => [object.metadata.name, target(object)]).sort(), [
+      ["first", "DeletionByTaintManager"],
+      ["second", "DeletionByTaintManager"],
+    ]);
+    // Their order tells nothing when both were late; that neither goes before its time always holds (clocks differ a bit).
+    for (const [name, seconds] of [
+      ["first", 1],
+      ["second", 2],
+    ] as const)
+      assert.ok(stayedMs.get(name)! > seconds * 1000 - 50, `${name} went after ${stayedMs.get(name)} ms`);
     await setTaints(cluster, "two", []);
   },
 );

@@ -59,8 +59,10 @@ conformance(
     await isDiscovered(cluster, serviceCIDRs, "status");
     const found = await client.get(serviceCIDRs, "kubernetes");
     assert.deepEqual(found.spec?.cidrs, ["10.43.0.0/16"]);
-    const { status } = await client.get(serviceCIDRs, "kubernetes", { subresource: "status" });
-    assert.equal(status?.conditions?.find(({ type }) => type === "Ready")?.status, "True");
+    await soon(async () => {
+      const { status } = await client.get(serviceCIDRs, "kubernetes", { subresource: "status" });
+      assert.equal(status?.conditions?.find(({ type }) => type === "Ready")?.status, "True");
+    });
     assert.ok((await client.list(serviceCIDRs)).items.some(({ metadata }) => metadata.name === "kubernetes"));
     const body = { metadata: { annotations: { patched: "yes" } } };
     const seen = watchUntil(

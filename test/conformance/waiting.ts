@@ -4,7 +4,7 @@ import type { KubeObject, ResourceType } from "../../src/machinery/object.ts";
 import { eventually } from "../support/eventually.ts";
 
 /** Much more than anything here takes, for machines that do other things meanwhile. */
-const patienceMs = 90_000;
+const patienceMs = 180_000;
 
 /** Waits until `check` does not throw, and gives what it returns. */
 export function soon<T>(check: () => T | Promise<T>): Promise<T> {

@@ -79,6 +79,8 @@ function webhook(cluster: Cluster, path: string, more: Partial<MutatingWebhook &
     clientConfig: server.at(path),
     sideEffects: "None",
     admissionReviewVersions: ["v1", "v1beta1"],
+    // All the time that may be given, for machines that do other things meanwhile.
+    timeoutSeconds: 30,
     namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": cluster.namespace } },
     ...more,
   };
@@ -256,16 +258,28 @@ conformance(`${suite} should be able to deny pod and configmap creation [Conform
   const namespaceSelector = { matchExpressions: [skip, label] };
   await client.patch(namespaces, namespace, { type: "merge", body: { metadata: { labels: { case: namespace } } } });
   await register(t, cluster, "validating", [
-    webhook(cluster, "/pods", { rules: [rule("pods")], timeoutSeconds: 3, namespaceSelector }),
+    webhook(cluster, "/pods", {
+      rules: [rule("pods")],
+      namespaceSelector,
+      objectSelector: { matchLabels: { unwanted: "yes" } },
+    }),
+    // Only the one that hangs is short of time.
+    webhook(cluster, "/pods", {
+      name: "hanging.k8s.example.com",
+      rules: [rule("pods")],
+      timeoutSeconds: 3,
+      namespaceSelector,
+      objectSelector: { matchLabels: { hangs: "yes" } },
+    }),
     webhook(cluster, "/configmaps", { rules: [rule("configmaps", ["CREATE", "UPDATE", "DELETE"])], namespaceSelector }),
   ]);
   await assert.rejects(makePod(cluster, "bad", "unwanted", { unwanted: "yes" }), {
     message: /denied the request: the pod contains unwanted label; the pod contains unwanted container name/,
   });
-  await assert.rejects(makePod(cluster, "hanging"), {
+  await assert.rejects(makePod(cluster, "hanging", "main", { hangs: "yes" }), {
     code: 500,
     message:
-      /failed calling webhook "pods\.k8s\.example\.com": failed to call webhook: Post "https:\/\/localhost:\d+\/pods\?timeout=3s": context deadline exceeded/,
+      /failed calling webhook "hanging\.k8s\.example\.com": failed to call webhook: Post "https:\/\/localhost:\d+\/pods\?timeout=3s": context deadline exceeded/,
   });
   await assert.rejects(client.get(pods, "hanging", { namespace }), { code: 404 });
   const denied = { message: /denied the request: the configmap contains unwanted key and value/ };
@@ -311,7 +325,8 @@ conformance(`${suite} should honor timeout [Conformance]`, async (t, cluster) =>
   });
   await within("/slow", { timeoutSeconds: 1, failurePolicy: "Ignore" }, "ignored");
   await within("/quick", { timeoutSeconds: 30 }, "in-time");
-  const { type, name } = await register(t, cluster, "validating", [webhook(cluster, "/quick")]);
+  const { timeoutSeconds: _, ...plain } = webhook(cluster, "/quick");
+  const { type, name } = await register(t, cluster, "validating", [plain]);
   const { webhooks } = await cluster.client.get(type, name);
   assert.equal(webhooks![0]!.timeoutSeconds, 10, "the default");
 });

@@ -31,7 +31,9 @@ export async function setReadiness({ client, namespace }: Cluster, name: string,
   await soon(async () => {
     const pod = await client.get(pods, name, { namespace });
     assert.equal(pod.status?.phase, "Running");
-    const body = { status: withReadiness(pod.status ?? {}, ready) };
+    // Of this pod: another of its name may have taken its place.
+    const { uid = "" } = pod.metadata;
+    const body = { metadata: { uid }, status: withReadiness(pod.status ?? {}, ready) };
     await client.patch(pods, name, { type: "merge", body }, { namespace, subresource: "status" });
   });
 }

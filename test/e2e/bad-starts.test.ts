@@ -21,7 +21,7 @@ async function runToEnd(args: readonly string[]): Promise<RunResult & { fatal: s
   const name = `test-bad-${randomBytes(4).toString("hex")}`;
   try {
     const result = await tryRun("docker", ["run", "--rm", "--name", name, ...args], {
-      signal: AbortSignal.timeout(30_000),
+      signal: AbortSignal.timeout(120_000),
     });
     const last = `${result.stdout}${result.stderr}`.trim().split("\n").at(-1) ?? "";
     const quoted = /level=fatal msg=("(?:[^"\\]|\\.)*")$/.exec(last)?.[1];
@@ -234,22 +234,22 @@ spec: { containers: [{ name: web, image: "${image}" }] }
       const state = pod.status?.containerStatuses?.[0]?.state?.waiting;
       assert.match(state?.reason ?? "", /^(ErrImagePull|ImagePullBackOff)$/);
       return state!;
-    }, 30_000);
+    }, 120_000);
     assert.match(waiting.message ?? "", new RegExp(image));
-    const events = await cluster.kubectlJson<{ items: Event[] }>([
-      "get",
-      "events",
-      "--field-selector",
-      "involvedObject.name=missing,reason=Failed",
-    ]);
-    assert.match(events.items.map(({ message }) => message).join("\n"), new RegExp(`Failed to pull image "${image}"`));
+    const failures = ["get", "events", "--field-selector", "involvedObject.name=missing,reason=Failed"];
+    // Events are written beside the status, not before it.
+    await eventually(async () => {
+      const { items } = await cluster.kubectlJson<{ items: Event[] }>(failures);
+      assert.match(items.map(({ message }) => message).join("\n"), new RegExp(`Failed to pull image "${image}"`));
+    }, 60_000);
     await run("docker", ["tag", "k3ts/test-web:1.0", image]);
     try {
       await run(process.execPath, [main, "image", "import", image, "-c", cluster.name]);
     } finally {
       await run("docker", ["rmi", image]);
     }
-    await cluster.kubectl(["wait", "pod/missing", "--for=condition=Ready", "--timeout=60s"]);
+    // The pauses between attempts have grown with the time that this took.
+    await cluster.kubectl(["wait", "pod/missing", "--for=condition=Ready", "--timeout=300s"]);
   });
 
   test("what is no object is refused with a Status, and what is too large with 413", async () => {

@@ -323,7 +323,7 @@ describe("the node", { concurrency: 8 }, () => {
     const script = `mkdir /www/cgi-bin; cd /www/cgi-bin
       printf '#!/bin/sh\\nwget -qO- http://${podIP}/${when.toLowerCase()}; printf "Content-Type: text/plain\\\\n\\\\n"\\n' > tell
       chmod +x tell; exec web`;
-    const startupProbe = { tcpSocket: { port: 80 }, periodSeconds: 1 };
+    const startupProbe = { tcpSocket: { port: 80 }, periodSeconds: 1, failureThreshold: 60 };
     const beside = { name: "beside", image: testImage, restartPolicy: "Always", startupProbe, ...shell(script) };
     const container = { env: [{ name: "PORT", value: "81" }], lifecycle: { [when]: handler(podIP!) } };
     await nodes.create("p", container, { initContainers: [beside] });
@@ -331,7 +331,7 @@ describe("the node", { concurrency: 8 }, () => {
     const told = () => soon(async () => assert.match(await nodes.logs("server"), new RegExp(`GET /${when}`, "i")));
     if (when === "postStart") await told();
     else assert.doesNotMatch(await nodes.logs("server"), /prestop/i);
-    await nodes.remove("p", 15);
+    await nodes.remove("p", 60);
     await told();
   };
   // Without a host it is the pod itself that is asked.

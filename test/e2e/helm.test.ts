@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Deployment } from "../../src/api/generated/apps-v1.ts";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
+import { eventually } from "../support/eventually.ts";
 
 /** The life of a release with Helm 4: the chart that `helm create` makes, with the test image in place of its own. */
 
@@ -34,7 +35,7 @@ function replaceIn(file: string, from: string, to: string): void {
 }
 
 const helm = (line: string) => cluster.helm(line.split(" "));
-const wait = "--wait --timeout 60s";
+const wait = "--wait --timeout 180s";
 
 async function deployment(): Promise<Deployment> {
   return cluster.kubectlJson<Deployment>(["get", "deployment", "shop-web"]);
@@ -57,7 +58,7 @@ test("install reaches deployed, with its pods ready", async () => {
 });
 
 test("the chart's own test passes", async () => {
-  assert.match(await helm("test shop --timeout 60s"), /^Phase: +Succeeded$/m);
+  assert.match(await helm("test shop --timeout 180s"), /^Phase: +Succeeded$/m);
 });
 
 test("upgrade changes what the values change and removes what they no longer ask for", async () => {
@@ -86,8 +87,9 @@ test("a field that somebody else changed is a conflict, which can be forced", as
 });
 
 test("an upgrade that fails goes back when it is told to", async () => {
+  // The time is also the way back's: it must do for a slow machine.
   await assert.rejects(
-    helm(`upgrade shop ${chart} --reuse-values --set image.tag=none --wait --timeout 3s --rollback-on-failure`),
+    helm(`upgrade shop ${chart} --reuse-values --set image.tag=none --wait --timeout 20s --rollback-on-failure`),
   );
   assert.equal((await release()).status, "deployed");
   assert.equal((await deployment()).spec!.template.spec!.containers[0]!.image, "k3ts/test-web:1.0");
@@ -106,8 +108,11 @@ test("rollback brings the first revision back", async () => {
 test("uninstall leaves nothing", async () => {
   await helm(`uninstall shop ${wait}`);
   const kinds = "deployment,replicaset,service,serviceaccount,secret,pod";
-  const left = await cluster.kubectl(["get", kinds, "-l", "app.kubernetes.io/instance=shop", "-o", "name"]);
-  // The pod of a test stays: Helm does not count hooks to the release.
-  assert.equal(left.trim(), "pod/shop-web-test-connection");
+  // Helm waits for what it made itself; what the Deployment made is collected after it.
+  await eventually(async () => {
+    const left = await cluster.kubectl(["get", kinds, "-l", "app.kubernetes.io/instance=shop", "-o", "name"]);
+    // The pod of a test stays: Helm does not count hooks to the release.
+    assert.equal(left.trim(), "pod/shop-web-test-connection");
+  }, 60_000);
   assert.equal(await cluster.kubectl(["get", "secret", "-l", "owner=helm", "-o", "name"]), "");
 });

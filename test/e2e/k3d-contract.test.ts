@@ -52,7 +52,7 @@ test("a server runs under k3d's entry script, from creation to an ordered end", 
     const { stdout, stderr } = await tryRun("docker", ["logs", name]);
     return stdout + stderr;
   };
-  await eventually(async () => assert.match(await log(), /entry script waits/), 60_000);
+  await eventually(async () => assert.match(await log(), /entry script waits/), 180_000);
   // The lines that k3d waits for, in any case of letters.
   await eventually(async () => {
     const text = (await log()).toLowerCase();
@@ -64,7 +64,7 @@ test("a server runs under k3d's entry script, from creation to an ordered end", 
     ]) {
       assert.ok(text.includes(line), `the log lacks "${line}"`);
     }
-  }, 30_000);
+  }, 120_000);
 
   // k3d copies this very file out, and needs a regular one with entries that are called `default`.
   const kubeconfig = await run("docker", [
@@ -83,9 +83,9 @@ test("a server runs under k3d's entry script, from creation to an ordered end", 
   await run("docker", ["exec", name, "sh", "-c", `sed -i 's/^  Corefile: |/${indented}\\n&/' ${manifest}`]);
   await eventually(async () => {
     assert.match(await run("docker", ["exec", name, "nslookup", "host.k3d.internal", "10.43.0.10"]), /192\.0\.2\.9/);
-  }, 30_000);
+  }, 120_000);
 
-  await run("docker", ["stop", "-t", "30", name]);
+  await run("docker", ["stop", "-t", "180", name]);
   const end = await log();
   assert.match(end, /drained/);
   assert.match(end, /drained and ended/);

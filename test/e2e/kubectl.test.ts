@@ -30,7 +30,7 @@ spec:
         - name: web
           image: k3ts/test-web:1.0
           ports: [{ containerPort: 80, name: http }]
-          readinessProbe: { httpGet: { path: /, port: http }, periodSeconds: 1 }
+          readinessProbe: { httpGet: { path: /, port: http }, periodSeconds: 1, timeoutSeconds: 10 }
 ---
 apiVersion: v1
 kind: Service
@@ -47,7 +47,9 @@ spec:
   nodeName: ${node}
   terminationGracePeriodSeconds: 1
   containers:
-    - { name: web, image: "k3ts/test-web:1.0" }
+    - name: web
+      image: k3ts/test-web:1.0
+      readinessProbe: { httpGet: { path: /, port: 80 }, periodSeconds: 1, timeoutSeconds: 10 }
     - name: talk
       image: k3ts/test-web:1.0
       command: [sh, -c, "echo one; echo two; echo three >&2; exec sleep 1000"]
@@ -57,8 +59,8 @@ before(async () => {
   directory = mkdtempSync(join(tmpdir(), "k3ts-kubectl-"));
   cluster = await createTestCluster({ agents: 1, images: ["k3ts/test-web:1.0"] });
   await cluster.kubectl(["apply", "-f", "-"], { input: `${web}---${tools(cluster.nodes[1]!)}` });
-  await k("wait pod/tools --for=condition=Ready --timeout=60s");
-  await k("rollout status deployment/web --timeout=60s");
+  await k("wait pod/tools --for=condition=Ready --timeout=180s");
+  await k("rollout status deployment/web --timeout=180s");
 });
 after(async () => {
   await cluster?.remove();
@@ -69,10 +71,13 @@ const k = (line: string, input?: string) => cluster.kubectl(line.split(" "), inp
 const fails = (line: string) => tryKubectl(line.split(" "), { kubeconfig: cluster.kubeconfig });
 const start = (line: string) => startKubectl(line.split(" "), { kubeconfig: cluster.kubeconfig });
 
-describe("kubectl", { concurrency: 3, timeout: 120_000 }, () => {
+describe("kubectl", { concurrency: 3, timeout: 600_000 }, () => {
   test("logs shows a container's output, its end, with times, by label, and follows it to its end", async () => {
-    assert.deepEqual((await k("logs tools -c talk")).trim().split("\n").sort(), ["one", "three", "two"]);
-    assert.match(await k("logs tools"), /^serving tools on port 80\n/);
+    // A container that runs has not said everything yet.
+    await eventually(async () => {
+      assert.deepEqual((await k("logs tools -c talk")).trim().split("\n").sort(), ["one", "three", "two"]);
+      assert.match(await k("logs tools"), /^serving tools on port 80$/m);
+    }, 30_000);
     assert.equal((await k("logs tools -c talk --tail=1")).split("\n").length, 2);
     assert.match(await k("logs tools -c talk --timestamps --limit-bytes=40"), /^\d{4}-\d\d-\d\dT[\d:.]+Z /);
     const all = await k("logs -l app=tools --all-containers --prefix --tail=-1");
@@ -89,13 +94,26 @@ spec:
   containers:
     - name: main
       image: k3ts/test-web:1.0
-      command: [sh, -c, "for i in 1 2 3 4 5; do echo line $i; sleep 0.2; done; [ -f /nothing ]"]
+      command:
+        - sh
+        - -c
+        - |
+          echo line 1
+          until [ -f /followed ]; do sleep 0.1; done
+          for i in 2 3 4 5; do echo line $i; sleep 0.2; done
+          [ -f /nothing ]
 `,
     );
-    await k("wait pod/counting --for=jsonpath={.status.containerStatuses[0].started}=true --timeout=30s");
+    await k("wait pod/counting --for=condition=Ready --timeout=120s");
     const following = start("logs -f counting");
-    await following.waitFor(/line 5\n/);
-    assert.equal(await following.ended, 0);
+    try {
+      await following.waitFor(/line 1\n/);
+      await k("exec counting -- touch /followed");
+      await following.waitFor(/line 5\n/);
+      assert.equal(await following.ended, 0);
+    } finally {
+      await following.stop();
+    }
     assert.equal(following.output(), "line 1\nline 2\nline 3\nline 4\nline 5\n");
     const missing = await fails("logs tools -c nobody");
     assert.match(missing.stderr, /container nobody is not valid for pod tools/);
@@ -123,10 +141,12 @@ spec:
     const terminal = startTerminal(command, { KUBECONFIG: cluster.kubeconfig });
     try {
       await terminal.waitFor(/# /);
-      terminal.type("tty; stty size\n");
-      await terminal.waitFor(/\/dev\/pts\/\d\r\n40 100\r\n.*# /);
-      terminal.type("sleep 100\n");
-      await terminal.waitFor(/sleep 100\r\n/);
+      // The size travels beside what is typed, and may come after it.
+      terminal.type("until [ $(stty size | tr -d ' ') = 40100 ]; do sleep 0.1; done; tty; stty size\n");
+      await terminal.waitFor(/\/dev\/pts\/\d+\r\n40 100\r\n.*# /);
+      // It speaks once it is what the terminal's signals go to; until then they would be the shell's.
+      terminal.type("sh -c 'echo be\"\"gun; exec sleep 1000'\n");
+      await terminal.waitFor(/begun\r\n/);
       terminal.type("\u0003");
       await terminal.waitFor(/\^C[^#]*# /);
       terminal.type("exit 5\n");
@@ -165,7 +185,7 @@ spec:
       { input: "world\n" },
     );
     assert.match(answered, /^hello world\n/);
-    assert.equal(await k("get pod talking --ignore-not-found"), "");
+    await eventually(async () => assert.equal(await k("get pod talking --ignore-not-found"), ""), 60_000);
     await k(
       "apply -f -",
       `
@@ -178,9 +198,9 @@ spec:
     - { name: main, image: "k3ts/test-web:1.0", stdin: true, stdinOnce: true, command: [sh, -c, "while read x; do echo got $x; done"] }
 `,
     );
-    await k("wait pod/listening --for=condition=Ready --timeout=30s");
+    await k("wait pod/listening --for=condition=Ready --timeout=120s");
     assert.match(await k("attach -i listening", "a\nb\n"), /got a\ngot b\n/);
-    await k("wait pod/listening --for=jsonpath={.status.phase}=Succeeded --timeout=30s");
+    await k("wait pod/listening --for=jsonpath={.status.phase}=Succeeded --timeout=120s");
   });
 
   test("port-forward reaches pods, Deployments and Services, with many connections at once", async () => {
@@ -256,9 +276,9 @@ spec:
     await k("set env deployment/made A=b");
     await k("set resources deployment/made --requests=cpu=10m");
     assert.equal(await k("expose deployment made --port=80"), "service/made exposed\n");
-    await k("rollout status deployment/made --timeout=60s");
+    await k("rollout status deployment/made --timeout=180s");
     await k("rollout restart deployment/made");
-    await k("rollout status deployment/made --timeout=60s");
+    await k("rollout status deployment/made --timeout=180s");
     await cluster.kubectl(["autoscale", "deployment", "made", "--max=3", "--cpu=50%"]);
     const wide = await k("get deployment made -o wide --no-headers");
     assert.match(wide, /^made\s+1\/1\s+1\s+1\s+\S+\s+test-web\s+k3ts\/test-web:1\.0\s+app=made\s*$/);
@@ -292,22 +312,25 @@ spec:
         await k("delete configmap seen --ignore-not-found");
         await k("create configmap seen --from-literal=a=b");
         assert.match(watching.output(), /^ADDED +seen /m);
-      });
+      }, 60_000);
       await k("delete configmap seen");
       await watching.waitFor(/^DELETED +seen /m);
     } finally {
       await watching.stop();
     }
-    const pod = await k("describe pod tools");
-    for (const text of [/^Node: +k3ts-test-\S+-agent-0\//m, /^ +Ready: +True$/m, /Started container talk/])
-      assert.match(pod, text);
+    // Events and endpoints follow what they tell of a moment later.
+    await eventually(async () => {
+      const pod = await k("describe pod tools");
+      for (const text of [/^Node: +k3ts-test-\S+-agent-0\//m, /^ +Ready: +True$/m, /Started container talk/])
+        assert.match(pod, text);
+      assert.match(await k("events --for pod/tools"), /Started +Pod\/tools +Started container web/);
+      assert.match(await k("describe service web"), /^Endpoints: +10\.42\.\d+\.\d+:80,10\.42\.\d+\.\d+:80$/m);
+    }, 60_000);
     assert.match(await k("describe deployment web"), /^NewReplicaSet: +web-\S+ \(2\/2 replicas created\)$/m);
-    assert.match(await k("describe service web"), /^Endpoints: +10\.42\.\d+\.\d+:80,10\.42\.\d+\.\d+:80$/m);
     const node = await k(`describe node ${cluster.nodes[1]}`);
     for (const text of [/^Allocated resources:/m, /^ +default +tools +0 \(0%\)/m, /KubeletReady/])
       assert.match(node, text);
     assert.match(await k("describe namespace default"), /^Status: +Active$/m);
-    assert.match(await k("events --for pod/tools"), /Started +Pod\/tools +Started container web/);
     assert.match(
       (await fails("get pods nobody")).stderr,
       /^Error from server \(NotFound\): pods "nobody" not found\n$/,
@@ -347,7 +370,7 @@ spec:
 
     const made = await k(`debug node/${cluster.nodes[1]} ${image} -- cat /host/etc/hostname`);
     const [looker] = /node-debugger-\S+/.exec(made)!;
-    await k(`wait pod/${looker} --for=jsonpath={.status.phase}=Succeeded --timeout=30s`);
+    await k(`wait pod/${looker} --for=jsonpath={.status.phase}=Succeeded --timeout=120s`);
     assert.equal((await k(`logs ${looker}`)).trim(), cluster.nodes[1]);
   });
 
@@ -372,11 +395,13 @@ test("drain moves pods away and respects cordons, uncordon lets them come back",
   };
   assert.match((await fails(`drain ${agent} --timeout=30s`)).stderr, /cannot delete .*declare no controller/);
   assert.match(await k(`get node ${agent}`), /Ready,SchedulingDisabled/);
-  await k(`drain ${agent} --force --ignore-daemonsets --delete-emptydir-data --timeout=60s`);
-  await k("rollout status deployment/web --timeout=60s");
+  await k(`drain ${agent} --force --ignore-daemonsets --delete-emptydir-data --timeout=180s`);
+  await k("rollout status deployment/web --timeout=180s");
   assert.deepEqual(await nodesOf(), [server]);
   await k(`uncordon ${agent}`);
+  // The taint that a cordon brings goes a moment after the cordon itself.
+  await eventually(async () => assert.equal(await k(`get node ${agent} -o jsonpath={.spec.taints}`), ""), 60_000);
   await k("scale deployment/web --replicas=4");
-  await k("rollout status deployment/web --timeout=60s");
+  await k("rollout status deployment/web --timeout=180s");
   assert.deepEqual((await nodesOf()).sort(), [agent, server].sort());
 });

@@ -4,7 +4,15 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { networkName } from "../../src/cluster/cluster-names.ts";
 import { run } from "../../tools/run.ts";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
-import { addressOf, assertClusterWorks, objectIds, runningTasks, webOnEveryNode } from "../support/cluster-state.ts";
+import {
+  addressOf,
+  assertClusterWorks,
+  objectIds,
+  runningTasks,
+  settledObjectIds,
+  webOnEveryNode,
+} from "../support/cluster-state.ts";
+import { eventually } from "../support/eventually.ts";
 
 /** Containers of nodes stop and start, and come back with other addresses: the cluster follows by itself. */
 
@@ -21,7 +29,7 @@ describe("a cluster comes back after its containers", () => {
     [server = "", ...agents] = cluster.nodes;
     await cluster.kubectl(["apply", "-f", "-"], { input: webOnEveryNode });
     await assertClusterWorks(cluster);
-    ids = await objectIds(cluster);
+    ids = await settledObjectIds(cluster);
   });
   after(() => cluster?.remove());
   afterEach(async () => {
@@ -78,9 +86,13 @@ describe("a cluster comes back after its containers", () => {
     });
     assert.deepEqual(await Promise.all(agents.map((node) => runningTasks(cluster, node))), tasks);
     for (const node of agents) {
-      assert.match(
-        await logSince(node, sinceMs),
-        /Tunnel to the server was cut.*\n(.*\n)*.*Remotedialer connected to proxy/,
+      await eventually(
+        async () =>
+          assert.match(
+            await logSince(node, sinceMs),
+            /Tunnel to the server was cut.*\n(.*\n)*.*Remotedialer connected to proxy/,
+          ),
+        60_000,
       );
     }
   });

@@ -21,6 +21,11 @@ function isStream(request: FuzzRequest): boolean {
   return asked || request.path.includes("/watch/") || /\/(exec|attach|portforward|proxy|log)/.test(request.path);
 }
 
+/** A refusal has an end, however late a busy machine brings it. */
+function isRefusal(code = 0): boolean {
+  return code >= 300;
+}
+
 /** Sends requests over both protocols, on connections that are kept. */
 export class Connection {
   readonly #server: Server;
@@ -59,7 +64,7 @@ export class Connection {
             resolve({ code: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks), cut });
           };
           const streamTimer = setTimeout(() => {
-            if (!isStream(request)) return;
+            if (!isStream(request) || isRefusal(response.statusCode)) return;
             reply(true);
             response.destroy();
           }, streamAfterMs);
@@ -110,7 +115,7 @@ export class Connection {
         code = Number(status);
         received = rest as FuzzReply["headers"];
         streamTimer = setTimeout(() => {
-          if (!isStream(request)) return;
+          if (!isStream(request) || isRefusal(code)) return;
           reply(true);
           stream.close(http2.constants.NGHTTP2_CANCEL);
         }, streamAfterMs);

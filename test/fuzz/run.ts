@@ -6,6 +6,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { eventually } from "../support/eventually.ts";
 import { startServerProcess } from "../support/server-process.ts";
 import { checkDatabase, checkObjects } from "./afterwards.ts";
 import { Connection } from "./connection.ts";
@@ -36,7 +37,7 @@ const workers = 8;
 /** No request takes this long, also on a slow and busy machine. */
 const answerTimeoutMs = 30_000;
 /** Health is answered in between, whatever else is asked. */
-const healthTimeoutMs = 10_000;
+const healthTimeoutMs = 30_000;
 const maxResidentMb = 900;
 const maxFindings = 10;
 
@@ -86,10 +87,17 @@ async function json(method: string, path: string, body?: object, accept = "appli
 
 /** The namespaces, a custom resource, and every seed once: the run starts from objects that are really valid. */
 async function prepare(): Promise<Corpus> {
-  for (const name of namespaces) await json("POST", "/api/v1/namespaces", { metadata: { name } });
+  for (const name of namespaces) {
+    await json("POST", "/api/v1/namespaces", { metadata: { name } });
+    // Made by a controller; pods are refused without it.
+    await eventually(() => json("GET", `/api/v1/namespaces/${name}/serviceaccounts/default`));
+  }
   await json("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", widgetDefinition);
-  const corpus = await readCorpus((path, accept) => json("GET", path, undefined, accept));
-  if (!corpus.targets.some(({ resource }) => resource === "widgets")) throw new Error("widgets are not served yet");
+  const corpus = await eventually(async () => {
+    const found = await readCorpus((path, accept) => json("GET", path, undefined, accept));
+    if (!found.targets.some(({ resource }) => resource === "widgets")) throw new Error("widgets are not served yet");
+    return found;
+  });
   for (const target of corpus.targets) {
     if (!target.seed) continue;
     const name = seedName(target);

@@ -58,6 +58,28 @@ export async function objectIds(cluster: TestCluster): Promise<string[]> {
   return text.split("\n").filter(Boolean).sort();
 }
 
+/** {@link objectIds}, once what controllers and the server make by themselves is there; all of it comes after the nodes. */
+export function settledObjectIds(cluster: TestCluster): Promise<string[]> {
+  return eventually(async () => {
+    const ids = await objectIds(cluster);
+    const has = (object: string) =>
+      assert.ok(
+        ids.some((id) => id.startsWith(`${object} `)),
+        `there is ${object}`,
+      );
+    for (const namespace of ["default", "kube-node-lease", "kube-public", "kube-system"]) {
+      has(`Namespace /${namespace}`);
+      has(`ServiceAccount ${namespace}/default`);
+      has(`ConfigMap ${namespace}/kube-root-ca.crt`);
+    }
+    has("ConfigMap kube-system/extension-apiserver-authentication");
+    has("Service default/kubernetes");
+    // Of a manifest of the server's own, its last.
+    has("Service kube-system/kube-dns");
+    return ids;
+  }, 60_000);
+}
+
 /** Address of a node's container. */
 export function addressOf(node: string): Promise<string> {
   return run("docker", ["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", node]);
@@ -92,17 +114,18 @@ export async function podsOf(cluster: TestCluster, label: string): Promise<Pod[]
  * {@link webOnEveryNode}; then looks whether these reach each other, names and the API, and whether logs and exec reach
  * them.
  */
-export async function assertClusterWorks(cluster: TestCluster, timeoutMs = 60_000): Promise<void> {
-  const addresses = new Map(
-    await Promise.all(cluster.nodes.map(async (name) => [name, await addressOf(name)] as const)),
-  );
-  const pods = await eventually(async () => {
+export async function assertClusterWorks(cluster: TestCluster, timeoutMs = 120_000): Promise<void> {
+  const readyPods = async () => {
+    const addresses = new Map(
+      await Promise.all(cluster.nodes.map(async (name) => [name, await addressOf(name)] as const)),
+    );
     const { items: nodes } = await cluster.kubectlJson<{ items: Node[] }>(["get", "nodes"]);
     assert.deepEqual(nodes.map(({ metadata }) => metadata.name).sort(), [...cluster.nodes].sort());
     for (const { metadata, status } of nodes) {
       const name = metadata.name ?? "";
       assert.equal(status?.conditions?.find(({ type }) => type === "Ready")?.status, "True", `${name} is Ready`);
       const internal = status?.addresses?.find(({ type }) => type === "InternalIP")?.address;
+      assert.ok(internal, `${name} has an address`);
       assert.equal(internal, addresses.get(name), `the address of ${name}`);
     }
     const found = await podsOf(cluster, "app=web");
@@ -112,12 +135,15 @@ export async function assertClusterWorks(cluster: TestCluster, timeoutMs = 60_00
       assert.equal(ready, "True", `${metadata.name} is Ready`);
     }
     return found;
-  }, timeoutMs);
-
-  const names = pods.map(({ metadata }) => metadata.name ?? "");
-  const everyPod = pods.map(({ status }) => `wget -qO- -T 5 http://${status?.podIP}`);
-  const script = [...everyPod, "wget -qO- -T 5 http://web", "nc -w 5 kubernetes.default 443 < /dev/null"].join(" && ");
+  };
+  await eventually(readyPods, timeoutMs);
   await eventually(async () => {
+    // Read again each time: a pod whose sandbox is made anew has another address.
+    const pods = await readyPods();
+    const names = pods.map(({ metadata }) => metadata.name ?? "");
+    const everyPod = pods.map(({ status }) => `wget -qO- -T 5 http://${status?.podIP}`);
+    const service = ["wget -qO- -T 5 http://web", "nc -w 5 kubernetes.default 443 < /dev/null"];
+    const script = [...everyPod, ...service].join(" && ");
     await Promise.all(
       names.map(async (name) => {
         const lines = (await cluster.kubectl(["exec", name, "--", "sh", "-c", script])).trim().split("\n");

@@ -11,6 +11,7 @@ import { getCluster, removeCluster } from "../../src/cluster/inventory.ts";
 import { printKubeconfig } from "../../src/cluster/kubeconfig-file.ts";
 import { agentImage, loadBalancerImage, serverImage } from "../../src/commands/images.ts";
 import { type RunOptions, run } from "../../tools/run.ts";
+import { eventually } from "./eventually.ts";
 import { helm, kubectl, kubectlJson, type ToolOptions } from "./kubectl.ts";
 
 export interface TestClusterOptions {
@@ -26,7 +27,7 @@ export interface TestClusterOptions {
   agentArgs?: readonly string[];
   /** Images of the engine that every node gets, so that pods need no registry. */
   images?: readonly string[];
-  /** Default 120,000. */
+  /** Default 240,000. */
   timeoutMs?: number;
 }
 
@@ -62,7 +63,8 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
   watchForEnd();
   const docker = await connectDocker();
   const remove = async () => {
-    await removeCluster(docker, name);
+    // A busy engine may not see a container end that it kills, and lets go of its network and its files late.
+    await eventually(() => removeCluster(docker, name), 60_000);
     rmSync(directory, { recursive: true, force: true });
     left.delete(name);
   };
@@ -79,7 +81,7 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
       serverArgs: options.serverArgs ?? [],
       agentArgs: options.agentArgs ?? [],
       wait: true,
-      timeoutMs: options.timeoutMs ?? 120_000,
+      timeoutMs: options.timeoutMs ?? 240_000,
       updateKubeconfig: false,
       switchContext: false,
       quiet: true,
@@ -87,6 +89,8 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
     writeFileSync(kubeconfig, printKubeconfig(file), { mode: 0o600 });
     const cluster = await getCluster(docker, name);
     if (options.images?.length) await importImages(docker, cluster, options.images);
+    // Pods are not admitted before it is there, and nodes may be Ready first.
+    await eventually(() => kubectl(["get", "serviceaccount", "default"], { kubeconfig }), 60_000);
     return {
       name,
       nodes: cluster.nodes.map((node) => node.name),

@@ -46,11 +46,16 @@ export class FakeClock implements Clock {
     return this.#pending.length;
   }
 
+  /** Lets what a timer began come to its end. */
+  protected async settle(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** Moves time forward, firing what falls due in order and letting promises settle after each. */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
     for (;;) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await this.settle();
       const next = this.#pending
         .filter((entry) => entry.atMs <= untilMs)
         .sort((a, b) => a.atMs - b.atMs || a.order - b.order)[0];
@@ -60,6 +65,6 @@ export class FakeClock implements Clock {
       next.callback();
     }
     this.#nowMs = untilMs;
-    await new Promise((resolve) => setImmediate(resolve));
+    await this.settle();
   }
 }

@@ -49,12 +49,14 @@ export async function startHollowNodes(client: Client, options: HollowNodesOptio
   const informer = createInformer(client, pods, { clock: ioClock, logger: silentLogger });
   let next = 0;
   const handle = async (pod: DeepReadonly<Pod>) => {
-    const { name = "", namespace = "", uid = "" } = pod.metadata;
+    const { name = "", namespace = "", uid = "", resourceVersion = "" } = pod.metadata;
+    // Each status follows from the state that was seen: over a newer one, such as a test's own, it must not be written.
+    const seen = { uid, resourceVersion };
     if (pod.metadata.deletionTimestamp) {
       // What others hold on to is seen to have ended.
       if (pod.metadata.finalizers?.length && pod.status?.phase === "Running") {
         const { phase, containerStatuses } = endedStatus(pod, 137);
-        const body = { metadata: { uid }, status: { phase, containerStatuses } };
+        const body = { metadata: seen, status: { phase, containerStatuses } };
         await client.patch(pods, name, { type: "merge", body }, { namespace, subresource: "status" });
       }
       await client.delete(pods, name, { namespace, gracePeriodSeconds: 0, preconditions: { uid } });
@@ -67,20 +69,26 @@ export async function startHollowNodes(client: Client, options: HollowNodesOptio
       const binding = { apiVersion: "v1", kind: "Binding", metadata: { name, namespace }, target };
       await client.createSubresource(pods, name, "binding", binding, { namespace });
     } else if (pod.status?.phase === "Pending") {
-      const body = { metadata: { uid }, status: status(pod) };
+      const body = { metadata: seen, status: status(pod) };
       await client.patch(pods, name, { type: "merge", body }, { namespace, subresource: "status" });
     }
   };
-  const seen = (pod: DeepReadonly<Pod>) => {
+  const act = (pod: DeepReadonly<Pod>) => {
     handle(pod).catch((error) => {
       // The pod has moved on meanwhile; its next state comes as another event.
       if (signal.aborted) return;
-      if (!(error instanceof StatusError && (error.code === 404 || error.code === 409))) {
-        console.error(`hollow node: ${keyOf(pod as Pod)}: ${error.message}`);
-      }
+      if (error instanceof StatusError && (error.code === 404 || error.code === 409)) return;
+      const key = keyOf(pod as Pod);
+      console.error(`hollow node: ${key}: ${error.message}`);
+      // A connection that broke, or a server that was too slow: no event would tell of the pod again.
+      const again = () => {
+        const present = informer.get(key);
+        if (present && !signal.aborted) act(present);
+      };
+      setTimeout(again, 1000).unref();
     });
   };
-  informer.on({ add: seen, update: seen });
+  informer.on({ add: act, update: act });
   void informer.start(signal);
   await informer.synced(signal);
 }

@@ -90,6 +90,8 @@ export function startKubectl(args: readonly string[], options: ToolOptions): Kub
   });
   child.stdin?.end(options.input);
   let text = "";
+  /** Known when the program has ended and all that it said is here. */
+  let code: number | undefined;
   const waiting = new Set<() => void>();
   const hear = (chunk: Buffer) => {
     text += chunk.toString();
@@ -98,11 +100,13 @@ export function startKubectl(args: readonly string[], options: ToolOptions): Kub
   child.stdout?.on("data", hear);
   child.stderr?.on("data", hear);
   const ended = new Promise<number>((resolve) => {
-    child.on("error", () => resolve(127));
-    child.on("close", (code) => {
+    const end = (endedWith: number) => {
+      code ??= endedWith;
       for (const check of waiting) check();
-      resolve(code ?? 128);
-    });
+      resolve(code);
+    };
+    child.on("error", () => end(127));
+    child.on("close", (exitCode) => end(exitCode ?? 128));
   });
   return {
     ended,
@@ -112,8 +116,7 @@ export function startKubectl(args: readonly string[], options: ToolOptions): Kub
         const check = () => {
           const match = pattern.exec(text);
           if (match) resolve(match);
-          else if (child.exitCode !== null || child.signalCode !== null)
-            reject(new RunError("kubectl", args, child.exitCode ?? 128, text));
+          else if (code !== undefined) reject(new RunError("kubectl", args, code, text));
           else return;
           waiting.delete(check);
         };

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { freePort } from "../../src/cluster/free-port.ts";
 import type { RunResult } from "../../tools/run.ts";
+import { eventually } from "./eventually.ts";
 import {
   helm,
   type KubectlProcess,
@@ -15,10 +16,13 @@ import {
   type ToolOptions,
   tryKubectl,
 } from "./kubectl.ts";
+import { rawRequest } from "./raw-request.ts";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** Much more than a start takes, for machines that do other things meanwhile. */
-const startTimeoutMs = 60_000;
+const startTimeoutMs = 120_000;
+/** What controllers put into the namespace that comes with a cluster; pods need both. */
+const ofDefaultNamespace = ["serviceaccounts/default", "configmaps/kube-root-ca.crt"];
 
 export interface ServerProcessOptions {
   /** Flags of `k3ts server` beyond those that give it its place. */
@@ -111,12 +115,24 @@ export async function startServerProcess(options: ServerProcessOptions = {}): Pr
   const { server: url, "certificate-authority-data": ca } = file.clusters[0].cluster;
   const { "client-certificate-data": cert, "client-key-data": key } = file.users[0].user;
   const pem = (data: string) => Buffer.from(data, "base64").toString();
+  const credentials = { ca: pem(ca), cert: pem(cert), key: pem(key) };
+  try {
+    for (const path of ofDefaultNamespace) {
+      await eventually(async () => {
+        const { code, text } = await rawRequest({ url, credentials }, `/api/v1/namespaces/default/${path}`);
+        if (code !== 200) throw new Error(`${path} answers ${code}: ${text}`);
+      }, startTimeoutMs);
+    }
+  } catch (error) {
+    await stop().catch(() => {});
+    throw new Error(`the server did not come up: ${(error as Error).message}\n${log}`);
+  }
   return {
     pid: child.pid!,
     url,
     kubeconfig,
     directory,
-    credentials: { ca: pem(ca), cert: pem(cert), key: pem(key) },
+    credentials,
     kubectl: (args, more) => kubectl(args, { ...more, kubeconfig }),
     tryKubectl: (args, more) => tryKubectl(args, { ...more, kubeconfig }),
     kubectlJson: (args, more) => kubectlJson(args, { ...more, kubeconfig }),

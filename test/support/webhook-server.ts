@@ -57,7 +57,8 @@ export class WebhookServer {
   static async start(handler: WebhookHandler, dnsNames: readonly string[] = ["localhost"]): Promise<WebhookServer> {
     const authority = await makeCertificate({ subject: "CN=webhook-ca" });
     const leaf = await makeCertificate({ subject: "CN=webhook", issuer: authority, dnsNames, usage: "server" });
-    const server = createServer({ cert: leaf.certificate, key: leaf.key });
+    // Tests count connections: only `dropConnections` closes those that are idle.
+    const server = createServer({ cert: leaf.certificate, key: leaf.key, keepAliveTimeout: 0 });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return new WebhookServer(server, authority.certificate, leaf.certificate, handler);
   }
@@ -77,7 +78,9 @@ export class WebhookServer {
   }
 
   async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    // After it takes no more: one that came in between would be waited for.
     this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
+    await closed;
   }
 }

@@ -21,18 +21,26 @@ interface Call {
   /** Certificates to trust; "system" for the operating system's. */
   readonly trust: string | "system" | "unverified";
   readonly client?: { certificate: string; key: string };
+  readonly timeoutMs: number;
 }
 
-const callTimeoutMs = 10_000;
+/** For the first words to a server, which may not be there yet: then it is asked again. */
+const trustTimeoutMs = 10_000;
+/**
+ * For everything after that. A failure ends this program, and a server that hashes the passwords of several new nodes with
+ * little processor takes its time: seconds for each.
+ */
+const answerTimeoutMs = 120_000;
 
 function call(base: URL, path: string, options: Call): Promise<Buffer> {
+  const { timeoutMs } = options;
   return new Promise((resolve, reject) => {
     const request = httpsRequest(
       new URL(path, base),
       {
         method: options.method ?? "GET",
         agent: false,
-        timeout: callTimeoutMs,
+        timeout: timeoutMs,
         headers: { ...options.headers, ...(options.body ? { "content-length": options.body.length } : {}) },
         rejectUnauthorized: options.trust !== "unverified",
         checkServerIdentity,
@@ -51,9 +59,7 @@ function call(base: URL, path: string, options: Call): Promise<Buffer> {
         });
       },
     );
-    request.on("timeout", () =>
-      request.destroy(new Error(`no answer from ${base.host} within ${callTimeoutMs / 1000} s`)),
-    );
+    request.on("timeout", () => request.destroy(new Error(`no answer from ${base.host} within ${timeoutMs / 1000} s`)));
     request.on("error", reject);
     request.end(options.body);
   });
@@ -160,8 +166,8 @@ export function serverUrl(server: string): URL {
 }
 
 async function fetchCa(url: URL, token: Token): Promise<string> {
-  const ca = (await call(url, "/cacerts", { trust: "unverified" })).toString("utf8");
-  const again = await call(url, "/cacerts", { trust: ca });
+  const ca = (await call(url, "/cacerts", { trust: "unverified", timeoutMs: trustTimeoutMs })).toString("utf8");
+  const again = await call(url, "/cacerts", { trust: ca, timeoutMs: trustTimeoutMs });
   if (again.toString("utf8") !== ca) throw new Error("the server changed its CA between two calls");
   const hash = caHash(ca);
   if (token.caHash !== "" && token.caHash !== hash) {
@@ -181,13 +187,16 @@ function supervisor(url: URL, ca: string, token: Token, user: "node" | "server")
     url,
     ca,
     get: (path, headers) =>
-      call(url, path, { trust: ca, headers: { authorization, ...headers } }).catch((error) => {
-        throw explained(error, url);
-      }),
+      call(url, path, { trust: ca, timeoutMs: answerTimeoutMs, headers: { authorization, ...headers } }).catch(
+        (error) => {
+          throw explained(error, url);
+        },
+      ),
     post: (path, body, headers, client) =>
       call(url, path, {
         method: "POST",
         trust: ca,
+        timeoutMs: answerTimeoutMs,
         body,
         headers: { ...(client ? {} : { authorization }), "content-type": "application/pkcs10", ...headers },
         ...(client ? { client } : {}),

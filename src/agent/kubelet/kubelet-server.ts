@@ -57,15 +57,15 @@ export class KubeletServer {
     try {
       const target = new URL(await this.#streamingUrl(request));
       const upstream = connect({ host: target.hostname, port: Number(target.port) });
-      const end = () => {
-        upstream.destroy();
-        socket.destroy();
-      };
       upstream.on("error", (error) => {
         this.#options.logger.debug({ error: error.message }, "Stream to the runtime ended");
-        end();
       });
-      upstream.on("close", () => socket.end());
+      // The runtime ends a stream once it has told the command's end: what the caller says after that resets the
+      // connection, and the command's last words are still on their way out.
+      upstream.on("close", () => {
+        socket.end();
+        socket.resume();
+      });
       socket.on("close", () => upstream.destroy());
       const lines = [`${request.method} ${target.pathname}${target.search} HTTP/1.1`];
       for (let index = 0; index < request.rawHeaders.length; index += 2) {

@@ -1,5 +1,6 @@
-import { watch } from "node:fs";
+import { type FSWatcher, watch } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 
 export interface LogOptions {
   readonly follow: boolean;
@@ -122,30 +123,48 @@ export async function* readLog(source: LogSource, options: LogOptions): AsyncGen
       const now = await stat(source.path).catch(() => undefined);
       const current = await file.stat();
       if (now && now.ino !== current.ino && current.size <= position) {
-        // Rotated: go on in the new file.
-        await file.close();
-        file = await open(source.path);
-        position = 0;
-        rest = Buffer.alloc(0);
-        continue;
+        // Rotated: go on in the new file, unless that one is on its way out, too.
+        const next = await open(source.path).catch((error: NodeJS.ErrnoException) => {
+          if (error.code !== "ENOENT") throw error;
+          return undefined;
+        });
+        if (next) {
+          await file.close();
+          file = next;
+          position = 0;
+          rest = Buffer.alloc(0);
+          continue;
+        }
       }
       if (current.size > position) continue;
       if (!running) return;
-      await fileChange(
-        source.path,
-        source.signal,
-        async () => (await file.stat()).size > position || !(await source.running()),
-      );
+      const already = async () => {
+        const there = await stat(source.path).catch(() => undefined);
+        if (there && there.ino !== current.ino) return true;
+        return (await file.stat()).size > position || !(await source.running());
+      };
+      await fileChange(dirname(source.path), source.signal, already);
     }
   } finally {
     await file.close();
   }
 }
 
-/** Resolves when the file changes or is replaced, the signal aborts, or `already` says that there is no need to wait. */
-async function fileChange(path: string, signal: AbortSignal, already: () => Promise<boolean>): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const watcher = watch(path);
+/**
+ * Resolves when a file in the directory changes, comes or goes, the signal aborts, or `already` says that there is no need
+ * to wait. The directory and not the file is watched: between two logs there is none for a moment.
+ */
+async function fileChange(directory: string, signal: AbortSignal, already: () => Promise<boolean>): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    let watcher: FSWatcher;
+    try {
+      watcher = watch(directory);
+    } catch (error) {
+      // Removed with its pod: the next look tells.
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") resolve();
+      else reject(error);
+      return;
+    }
     const done = () => {
       watcher.close();
       signal.removeEventListener("abort", done);

@@ -140,9 +140,10 @@ export class NodeRegistration {
             logger.warn({ node: nodeName, error: (error as Error).message }, "Node status could not be written");
         }
       } while (this.#again);
+      // In one turn with the last look: between them a report that is asked for would never come.
+      this.#reporting = undefined;
     })();
     await this.#reporting;
-    this.#reporting = undefined;
   }
 
   /** The runtime takes a moment to read a new configuration: look a few times, then leave it to the steady check. */

@@ -247,9 +247,14 @@ export function podStatus(pod: Pod, observed: ObservedPod, context: StatusContex
   });
   for (const { kind, container } of allContainers(pod))
     lists[kind].push(containerStatus(pod, kind, container, observed, context, !initDone));
-  let phase = phaseOf(pod, lists.init, lists.regular);
-  if (context.failure) phase = "Failed";
   const before = pod.status?.phase;
+  let phase = context.failure ? "Failed" : phaseOf(pod, lists.init, lists.regular);
+  let failure = context.failure;
+  // Who reads that a pod has ended relies on it that nothing of it runs any more: sidecars have to end first.
+  if ((phase === "Succeeded" || phase === "Failed") && observed.containers.some(({ state }) => state === "running")) {
+    phase = before || "Running";
+    failure = undefined;
+  }
   // An end is an end: a phase never leaves Succeeded or Failed.
   if (before === "Succeeded" || before === "Failed") phase = before;
   const ips = spec.hostNetwork ? context.hostIps : (sandbox?.ips ?? []);
@@ -257,8 +262,8 @@ export function podStatus(pod: Pod, observed: ObservedPod, context: StatusContex
   return {
     phase,
     conditions: conditionsOf(pod, phase, lists.init, lists.regular, sandbox?.ready === true, context),
-    ...(context.failure
-      ? { reason: context.failure.reason, message: context.failure.message }
+    ...(failure
+      ? { reason: failure.reason, message: failure.message }
       : phase === before && pod.status?.reason
         ? { reason: pod.status.reason, ...(pod.status.message ? { message: pod.status.message } : {}) }
         : {}),

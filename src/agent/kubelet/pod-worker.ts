@@ -37,18 +37,23 @@ export class PodWorker {
   readonly #resize: PodResize;
   readonly #key: string;
   #pod: Pod;
+  /** The pod as the present step takes it: a newer one may have come since, on which nothing was done yet. */
+  #taken: Pod;
   /** The API has no such pod any more. */
   #gone = false;
   #failure: { reason: string; message: string } | undefined;
   #ended = false;
   #tornDown = false;
   #observed: ObservedPod = nothingObserved;
+  /** When the runtime was asked for it. */
+  #observedAtMs = 0;
   readonly #watchers = new Set<() => void>();
   #admitted = false;
 
   constructor(pod: Pod, context: WorkerContext) {
     this.uid = uidOf(pod);
     this.#pod = pod;
+    this.#taken = pod;
     this.#context = context;
     this.#key = `${pod.metadata.namespace}/${pod.metadata.name}`;
     this.#volumes = new PodVolumes(this.uid, {
@@ -172,7 +177,8 @@ export class PodWorker {
   async #sync(signal: AbortSignal): Promise<number> {
     const { clusterClock, statuses } = this.#context;
     await this.#look();
-    const wanted = statuses.latest(this.#pod);
+    this.#taken = this.#pod;
+    const wanted = statuses.latest(this.#taken);
     const phase = wanted.status?.phase;
     if (this.#mustEnd || phase === "Succeeded" || phase === "Failed") return this.#end(signal);
     if (!this.#admitted) {
@@ -203,7 +209,8 @@ export class PodWorker {
     // Each round acts on what was observed and looks again; every action makes progress or fails.
     for (let round = 0; round < 100; round++) {
       const next = plan(pod, this.#observed, {
-        nowMs: this.#context.clusterClock.now(),
+        // A plan is made for the moment that it knows: since then a sandbox may have followed its containers.
+        nowMs: this.#observedAtMs,
         started: (container) => this.#probers.started(container),
         unhealthy: (container) => this.#probers.unhealthy(container),
         restartAtMs: (name, finishedAtMs) =>
@@ -242,6 +249,7 @@ export class PodWorker {
   }
 
   async #look(): Promise<void> {
+    this.#observedAtMs = this.#context.clusterClock.now();
     this.#observed = await observePod(this.#context.cri, this.uid);
     this.#resize.see(this.#observed);
     await this.#messages.read(this.#pod, this.#observed);
@@ -427,7 +435,10 @@ export class PodWorker {
   #writeStatus(terminating: boolean): void {
     const { statuses, clusterClock, hostIps } = this.#context;
     if (this.#gone) return;
-    const pod = this.#resize.granted(statuses.latest(this.#pod));
+    const { spec, metadata } = this.#taken;
+    const generation = metadata.generation === undefined ? {} : { generation: metadata.generation };
+    const taken = { ...this.#pod, metadata: { ...this.#pod.metadata, ...generation }, spec: spec! };
+    const pod = this.#resize.granted(statuses.latest(taken));
     const status = podStatus(pod, this.#observed, {
       nowMs: clusterClock.now(),
       hostIps,

@@ -74,6 +74,8 @@ export class StaticPods {
   /** By uid. */
   #wanted = new Map<string, Pod>();
   #timer: Timer | undefined;
+  /** One after the other: an older look at the directory must not come after a newer one. */
+  #reading: Promise<void> = Promise.resolve();
 
   constructor(options: StaticPodsOptions) {
     this.#options = options;
@@ -130,10 +132,29 @@ export class StaticPods {
     }
   }
 
-  async #read(): Promise<void> {
+  #read(): Promise<void> {
+    this.#reading = this.#reading.then(() => this.#readNow());
+    return this.#reading;
+  }
+
+  /** Names of the directory's files; undefined when it cannot be read. One that is gone holds none. */
+  async #names(): Promise<string[] | undefined> {
+    const { directory, logger } = this.#options;
+    try {
+      return (await readdir(directory)).sort();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      logger.error({ path: directory, error: (error as Error).message }, "Static pod manifests could not be read");
+      return undefined;
+    }
+  }
+
+  async #readNow(): Promise<void> {
     const { directory, nodeName, logger, clock, workers, context, informer } = this.#options;
     const found = new Map<string, Pod>();
-    for (const name of (await readdir(directory)).sort()) {
+    const names = await this.#names();
+    if (!names) return;
+    for (const name of names) {
       if (name.startsWith(".") || !/\.(ya?ml|json|manifest)$/.test(name)) continue;
       const path = join(directory, name);
       try {

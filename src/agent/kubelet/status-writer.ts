@@ -74,9 +74,7 @@ export class StatusWriter {
     entry.pod = pod;
     entry.status = status;
     this.#pending.set(uid, entry);
-    entry.running ??= this.#write(entry).finally(() => {
-      entry.running = undefined;
-    });
+    entry.running ??= this.#write(entry);
   }
 
   /** Resolves when everything set so far for a pod is written, or the pod is gone. */
@@ -89,6 +87,20 @@ export class StatusWriter {
   }
 
   async #write(entry: Pending): Promise<void> {
+    // Once `set` has noted this.
+    await Promise.resolve();
+    try {
+      // The last look and the note that nobody writes come in one turn: between them a status would be forgotten.
+      for (let status: PodStatus | undefined; status !== entry.status; ) {
+        ({ status } = entry);
+        await this.#writeNewest(entry);
+      }
+    } finally {
+      entry.running = undefined;
+    }
+  }
+
+  async #writeNewest(entry: Pending): Promise<void> {
     const uid = uidOf(entry.pod);
     let delayMs = retryFirstMs;
     let base: Pod | undefined;

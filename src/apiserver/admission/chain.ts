@@ -47,7 +47,7 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
   const { mutating, validating } = webhooks({ context, equivalents, signal });
   return [
     namespaceLifecycle(client),
-    serviceAccountAdmission(client),
+    serviceAccountAdmission(client, context.ioClock, signal),
     nodeRestriction(client),
     taintNodesByCondition,
     priority(client),

@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 import { type Container, type Pod, pods, type ServiceAccount, serviceAccounts } from "../../api/generated/core-v1.ts";
 import type { Client } from "../../client/client.ts";
+import type { Clock } from "../../machinery/clock.ts";
 import { StatusError } from "../../machinery/status.ts";
 import type { AdmissionPlugin } from "../request.ts";
 import { isAbout, refusedBy } from "./kinds.ts";
@@ -13,9 +14,25 @@ const mirrorAnnotation = "kubernetes.io/config.mirror";
 const letters = "bcdfghjklmnpqrstvwxz2456789";
 /** Slightly more than an hour: the API server knows by it that nobody chose this life time. */
 const tokenSeconds = 3607;
+/** A namespace's own account is made by a controller: a pod that comes right after its namespace waits for it. */
+const defaultName = "default";
+const defaultAttempts = 10;
+const attemptMs = { from: 100, to: 200 };
 
 /** Gives pods their service account, its token as a volume, and its pull secrets. */
-export function serviceAccountAdmission(client: Client): AdmissionPlugin {
+export function serviceAccountAdmission(client: Client, clock: Clock, signal: AbortSignal): AdmissionPlugin {
+  const lookUp = async (name: string, namespace: string): Promise<ServiceAccount> => {
+    const pauseMs = randomInt(attemptMs.from, attemptMs.to);
+    for (let left = name === defaultName ? defaultAttempts : 1; ; left--) {
+      try {
+        return await client.get(serviceAccounts, name, { namespace });
+      } catch (error) {
+        if (!(error instanceof StatusError && error.code === 404)) throw error;
+        if (left <= 1) throw new StatusError(404, "NotFound", `serviceaccount ${JSON.stringify(name)} not found`);
+      }
+      await clock.sleep(pauseMs, signal);
+    }
+  };
   return {
     name: "ServiceAccount",
     async admit(attributes) {
@@ -23,10 +40,10 @@ export function serviceAccountAdmission(client: Client): AdmissionPlugin {
       const pod: Pod = attributes.object;
       const spec = pod.spec;
       if (!spec || pod.metadata.annotations?.[mirrorAnnotation] !== undefined) return;
-      const name = spec.serviceAccountName || "default";
+      const name = spec.serviceAccountName || defaultName;
       spec.serviceAccountName = name;
       spec.serviceAccount = name;
-      const account = await lookUp(client, name, attributes.namespace ?? "").catch((error: unknown) => {
+      const account = await lookUp(name, attributes.namespace ?? "").catch((error: unknown) => {
         if (!(error instanceof StatusError && error.code === 404)) throw error;
         const which = `${attributes.namespace}/${name}`;
         throw refusedBy(attributes, `error looking up service account ${which}: ${error.message}`);
@@ -49,17 +66,6 @@ export function serviceAccountAdmission(client: Client): AdmissionPlugin {
       }
     },
   };
-}
-
-async function lookUp(client: Client, name: string, namespace: string): Promise<ServiceAccount> {
-  try {
-    return await client.get(serviceAccounts, name, { namespace });
-  } catch (error) {
-    if (error instanceof StatusError && error.code === 404) {
-      throw new StatusError(404, "NotFound", `serviceaccount ${JSON.stringify(name)} not found`);
-    }
-    throw error;
-  }
 }
 
 /** Mounts a fresh token volume into every container that has nothing of its own there. */

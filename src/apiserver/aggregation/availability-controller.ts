@@ -163,10 +163,6 @@ export class AvailabilityController {
     const present = object.status?.conditions?.find(({ type }) => type === "Available");
     const { status, reason, message } = verdict;
     if (present?.status === status && present.reason === reason && present.message === message) return;
-    if (status === "False" && present?.status !== "False") {
-      const labels = `name="${object.metadata.name}",reason="${reason}"`;
-      this.#failures.set(labels, (this.#failures.get(labels) ?? 0) + 1);
-    }
     const next = cloneJson(object);
     const lastTransitionTime =
       present?.status === status && present.lastTransitionTime
@@ -179,5 +175,10 @@ export class AvailabilityController {
     else conditions[index] = condition;
     next.status = { ...next.status, conditions };
     await client.update(apiServices, next, { subresource: "status", fieldManager: "kube-apiserver" });
+    // After the write: one that meets a conflict is done again, and is still one failure.
+    if (status === "False" && present?.status !== "False") {
+      const labels = `name="${object.metadata.name}",reason="${reason}"`;
+      this.#failures.set(labels, (this.#failures.get(labels) ?? 0) + 1);
+    }
   }
 }

@@ -10,6 +10,7 @@ export class CacheSet {
   readonly #feed: StoreFeed;
   readonly #clock: Clock;
   readonly #caches = new Map<ResourceFacts, ResourceCache>();
+  readonly #dropped = new WeakSet<ResourceFacts>();
 
   constructor(store: Store, feed: StoreFeed, clock: Clock) {
     this.#store = store;
@@ -22,7 +23,9 @@ export class CacheSet {
     let cache = this.#caches.get(facts);
     if (!cache) {
       cache = new ResourceCache(facts, this.#store, this.#feed, this.#clock);
-      this.#caches.set(facts, cache);
+      // Requests that were let in before the resource was dropped read it once more; nobody would drop it again.
+      if (this.#dropped.has(facts)) cache.close();
+      else this.#caches.set(facts, cache);
     }
     return cache;
   }
@@ -38,6 +41,7 @@ export class CacheSet {
 
   /** Frees a resource that is no longer served; its watchers are told to go. */
   drop(facts: ResourceFacts): void {
+    this.#dropped.add(facts);
     this.#caches.get(facts)?.close();
     this.#caches.delete(facts);
   }

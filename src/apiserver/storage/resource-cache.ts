@@ -84,6 +84,7 @@ export class ResourceCache {
   readonly #snapshots = new Map<number, Snapshot<CachedObject>>();
   #snapshotTimer: Timer | undefined;
   #filling: Promise<void> | undefined;
+  #closed = false;
   #early: StoreEvent[] | undefined = [];
   #unlisten: (() => void) | undefined;
   /** Changes that wait for their objects to be converted, in order; the first of them are under way. */
@@ -116,6 +117,11 @@ export class ResourceCache {
   get revision(): number {
     const [waiting] = this.#queue;
     return waiting ? waiting.revision - 1 : this.#feed.revision;
+  }
+
+  /** True when its resource is no longer served: it hears of no change any more. */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   get size(): number {
@@ -241,6 +247,7 @@ export class ResourceCache {
 
   /** Forgets everything and ends all watches. */
   close(): void {
+    this.#closed = true;
     this.#unlisten?.();
     this.#unlisten = undefined;
     this.#queue = [];
@@ -287,11 +294,13 @@ export class ResourceCache {
       if (!page.more) break;
       after = page.entries.at(-1)!.key;
     }
-    if (this.#unlisten !== end) throw serviceUnavailable("the connection to the store was lost while it was read");
+    if (this.#unlisten !== end && !this.#closed)
+      throw serviceUnavailable("the connection to the store was lost while it was read");
     this.#windowStart = revision;
     const early = this.#early.filter((event) => event.revision > revision);
     this.#early = undefined;
     if (early.length > 0) this.#take(early);
+    if (this.#closed) this.#unlisten?.();
   }
 
   /** Takes changes in: at once where nothing has to be asked, otherwise one conversion after the other. */

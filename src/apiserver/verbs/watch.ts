@@ -107,9 +107,13 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   const unregister = cache.watch(joinRevision, {
     scope: { prefix, selection },
     onEvents,
-    onClose: (error) => end(error ?? expired(`the resource ${facts.resource} is no longer served`)),
+    onClose: (error) => end(error ?? withdrawn()),
   });
   const timers = new Set<{ cancel(): void }>();
+
+  function withdrawn(): StatusError {
+    return expired(`the resource ${facts.resource} is no longer served`);
+  }
 
   function end(error?: StatusError): void {
     if (ended) return;
@@ -179,6 +183,8 @@ export async function watch(core: Core, call: Call, parameters: WatchParameters,
   }
   sink.open();
   // Kubernetes tells of a revision that is gone in the stream, as an event: clients wait for it there.
-  begin().catch((error) => end(toStatusError(error)));
+  // Withdrawn after this request was let in, the resource has a cache that would stay silent.
+  if (cache.closed) end(withdrawn());
+  else begin().catch((error) => end(toStatusError(error)));
   return () => end();
 }

@@ -20,6 +20,11 @@ export interface Backend {
 
 /** How long a connection may take to open, milliseconds; a call has a deadline of its own besides. */
 const connectTimeoutMs = 30_000;
+/**
+ * How long each address of a host but the last may take, milliseconds. Node's 250 pass while this process is busy, and
+ * then the address is given up that would have answered.
+ */
+const attemptMs = 2000;
 const idleConnections = 16;
 
 /** The name that a backend's certificate has to carry. */
@@ -53,7 +58,8 @@ async function dial(context: DialContext, backend: Backend, signal: AbortSignal)
     return context.dialNode(target.node, target.address, signal);
   }
   const port = Number(/:(\d+)$/.exec(backend.address)![1]);
-  return opened(connectTcp({ host: serverNameOf(backend), port }), "connect", signal);
+  const address = { host: serverNameOf(backend), port, autoSelectFamilyAttemptTimeout: attemptMs };
+  return opened(connectTcp(address), "connect", signal);
 }
 
 function handshake(raw: Duplex, backend: Backend, signal: AbortSignal): Promise<TLSSocket> {

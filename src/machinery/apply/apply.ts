@@ -2,23 +2,14 @@
  * Server-side apply: puts an applied configuration over the live object, removes what its applier no longer applies,
  * and keeps the owners. Source: sigs.k8s.io/structured-merge-diff, merge, and apimachinery's util/managedfields.
  */
-import { isRecord, parseJson, stringifyJson } from "../json.ts";
+import { cloneJson, isRecord, parseJson, stringifyJson } from "../json.ts";
 import type { KubeObject } from "../object.ts";
 import type { Schema } from "../schema.ts";
 import { badRequest } from "../status.ts";
 import { FieldSet } from "./field-set.ts";
 import { decodeManagers, entryTime, type Manager, type Managers, managerKey, withoutStripped } from "./managers.ts";
 import { type Conflict, conflictError, excludeFields, findConflicts, resetSet, takeFields } from "./ownership.ts";
-import {
-  compare,
-  equalJson,
-  fieldSetOf,
-  mergeTyped,
-  removeFields,
-  settle,
-  TypedError,
-  validateTyped,
-} from "./typed.ts";
+import { compare, equalJson, fieldSetOf, mergeTyped, removeFields, TypedError, validateTyped } from "./typed.ts";
 import { updatedManagers, withManagers, withoutManagedFields } from "./update.ts";
 import { compareInVersions, fitManagers, inVersion, run, type Steps, type Versions } from "./versions.ts";
 
@@ -121,7 +112,7 @@ function* applyOnce(input: ApplyInput, applied: KubeObject, live: KubeObject, ma
   const change = { before: input.live && live, after: merged as KubeObject };
   const compared = yield* compareInVersions(comparison, change, claimed, key, apiVersion, versions);
   return {
-    object: settle(merged) as KubeObject,
+    object: cloneJson(merged) as KubeObject,
     managers: takeFields(claimed, compared, key),
     conflicts: findConflicts(claimed, compared, key),
   };

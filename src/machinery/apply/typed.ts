@@ -170,7 +170,6 @@ function compareAt(
   to: Comparison,
   path: PathElement[],
 ): void {
-  if (after === emptied) after = null;
   const shape = shapeOf(schema, after === absent || after === null ? before : after);
   const other = before === absent || before === null ? shape : shapeOf(schema, before);
   if (!schema || shape === "leaf" || shape !== other || (isEmptyOrUnset(before) && isEmptyOrUnset(after))) {
@@ -206,7 +205,7 @@ function compareLists(schema: Schema, before: unknown, after: unknown, to: Compa
 export function mergeTyped(schema: Schema | undefined, live: unknown, applied: unknown, path: Path = []): unknown {
   if (applied === undefined) return live;
   const shape = shapeOf(schema, applied);
-  const nothing = live === undefined || live === null || live === emptied;
+  const nothing = live === undefined || live === null;
   if (!schema || nothing || shape === "leaf" || shapeOf(schema, live) !== shape) {
     return applied;
   }
@@ -258,25 +257,10 @@ function mergeLists(schema: Schema, live: unknown[], applied: unknown[], path: P
   return merged;
 }
 
-/**
- * Stands for a struct, map or list that lost all that was in it. Its owners keep it as if it were null; it is gone from
- * what is stored.
- */
-export const emptied: unknown = Object.freeze({});
-
-/** A deep copy without what is {@link emptied}. */
-export function settle(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(settle);
-  const copy: Record<string, unknown> = {};
-  for (const [key, inner] of Object.entries(value)) if (inner !== emptied) setKey(copy, key, settle(inner));
-  return copy;
-}
-
-/** The value without the fields and elements of the set; containers that lose everything become {@link emptied}. */
+/** The value without the fields and elements of the set; containers that lose everything stay, empty. */
 export function removeFields(schema: Schema | undefined, value: unknown, set: FieldSet, path: Path = []): unknown {
   const shape = shapeOf(schema, value);
-  if (!schema || shape === "leaf" || value === emptied || set.empty) return value;
+  if (!schema || shape === "leaf" || set.empty) return value;
   if (shape === "list") {
     const kept: unknown[] = [];
     for (const item of value as unknown[]) {
@@ -285,18 +269,16 @@ export function removeFields(schema: Schema | undefined, value: unknown, set: Fi
       const child = set.children.get(element);
       kept.push(child ? removeFields(schema.items, item, child, [...path, element]) : item);
     }
-    return kept.length > 0 || (value as unknown[]).length === 0 ? kept : emptied;
+    return kept;
   }
   const kept: Record<string, unknown> = {};
-  let count = 0;
   for (const [key, inner] of Object.entries(value as Record<string, unknown>)) {
     const element = fieldElement(key);
     if (set.members.has(element)) continue;
     const child = set.children.get(element);
     setKey(kept, key, child ? removeFields(fieldSchema(schema, key), inner, child, [...path, element]) : inner);
-    count++;
   }
-  return count > 0 || isEmptyMap(value) ? kept : emptied;
+  return kept;
 }
 
 /** What an applied configuration must not contain. Returns texts such as ".spec.foo: field not declared in schema". */

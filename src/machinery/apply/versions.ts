@@ -2,12 +2,13 @@
  * An object may have owners that wrote it through different versions. Each owner's fields stand in the version that it
  * used, so a change has to be seen in that version. Source: sigs.k8s.io/structured-merge-diff, merge.Converter.
  */
+import { cloneJson } from "../json.ts";
 import type { KubeObject } from "../object.ts";
 import type { Schema } from "../schema.ts";
 import { fitToSchema } from "./fit-to-schema.ts";
 import type { Managers } from "./managers.ts";
 import { excludeFields, resetSet } from "./ownership.ts";
-import { type Comparison, compare, settle } from "./typed.ts";
+import { type Comparison, compare } from "./typed.ts";
 
 /** What ownership has to know of one version of a kind. */
 export interface Version {
@@ -55,7 +56,7 @@ async function finish<T>(steps: Steps<T>, first: KubeObject, versions: Versions)
 /** The object in a version, itself when it is in it. */
 export function* inVersion(object: KubeObject, from: string, to: string): Steps<KubeObject> {
   if (from === to) return object;
-  const typed = { ...(settle(object) as KubeObject), apiVersion: from };
+  const typed = { ...(cloneJson(object) as KubeObject), apiVersion: from };
   return yield { object: typed, apiVersion: to };
 }
 

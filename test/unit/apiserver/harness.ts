@@ -82,7 +82,8 @@ export class ApiHarness {
       ...options,
     });
     await api.ready();
-    const server = createServer((request, response) => api.handle(request, response));
+    // A connection that is closed for being idle just as a request is sent on it would fail that request.
+    const server = createServer({ keepAliveTimeout: 0 }, (request, response) => api.handle(request, response));
     server.on("upgrade", (request, socket, head) => api.upgrade(request, socket, head));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return new ApiHarness(api, store, clock, server, folder);

@@ -90,3 +90,23 @@ test("an event that has expired is written anew; a refused one is given up witho
   await recorder.flush();
   assert.equal(creations, 3);
 });
+
+test("an event that comes at the very moment in which a write ends is written, too", async () => {
+  for (let turns = 0; turns < 12; turns++) {
+    const reasons: (string | undefined)[] = [];
+    const recorder = recorderOn({
+      create: async (_type, object) => {
+        reasons.push((object as unknown as Event).reason);
+        if (reasons.length === 1) void eventLater();
+        return object;
+      },
+    });
+    const eventLater = async () => {
+      for (let turn = 0; turn < turns; turn++) await undefined;
+      recorder.event(pods, { name: "p", namespace: "a" }, "Normal", "Second", "m");
+    };
+    recorder.event(pods, { name: "p", namespace: "a" }, "Normal", "First", "m");
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(reasons, ["First", "Second"], `${turns} turns after the write`);
+  }
+});

@@ -48,7 +48,7 @@ test("[sig-auth] Certificates: kubelets' requests are approved by permission, ap
       const { status } = await client.get(certificateSigningRequests, name);
       assert.ok(status?.certificate, JSON.stringify(status));
       return new X509Certificate(Buffer.from(status.certificate, "base64"));
-    }, 30_000);
+    });
   const decide = async (name: string) => {
     const request = structuredClone(await client.get(certificateSigningRequests, name));
     request.status = { conditions: [{ type: "Approved", status: "True", reason: "ByTest", message: "yes" }] };

@@ -11,6 +11,7 @@ import { type Aim, proposeReplicas } from "../../../src/controllers/horizontal-p
 import { type Memory, normalize, noteScaling } from "../../../src/controllers/horizontal-pod-autoscaler-rate.ts";
 import { startControlPlane } from "../../support/control-plane.ts";
 import { eventually } from "../../support/eventually.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
 
 const nowMs = Date.parse("2026-01-01T01:00:00Z");
 const namespace = "default";
@@ -109,7 +110,9 @@ test("a behaviour's policies limit each direction by what changed within their p
 });
 
 test("[sig-autoscaling] an autoscaler keeps its bounds, and says why it cannot do more without metrics", async (t) => {
-  const { client } = await startControlPlane(t, { controllers: [horizontalPodAutoscaler] });
+  // The clock stands still: each autoscaler is looked at once, and what that brought stays.
+  const clock = new FakeClock(Date.now());
+  const { client } = await startControlPlane(t, { controllers: [horizontalPodAutoscaler], clock });
   const labels = { app: "web" };
   const deployment = (name: string, replicas: number) =>
     client.create(deployments, {

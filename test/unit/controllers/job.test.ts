@@ -212,7 +212,7 @@ test("[sig-apps] Job: fails an index for good, adopts orphans, lets others' jobs
     assert.deepEqual(conditionsOf(status), ["FailureTarget=True FailedIndexes", "Failed=True FailedIndexes"]);
     assert.deepEqual([status?.completedIndexes, status?.failedIndexes], ["0,2", "1,3"]);
     assert.deepEqual([status?.succeeded, status?.failed, status?.active ?? 0], [2, 2, 0]);
-  }, 30_000);
+  });
   await eventually(async () => {
     const { items } = await client.list(events, { namespace, fieldSelector: "involvedObject.name=odd" });
     assert.ok(items.some(({ reason, message }) => reason === "FailedIndexes" && message === "Job has failed indexes"));

@@ -23,7 +23,6 @@ test("a Job runs its pods to the end, counts them, and goes after its time to li
     spec: {
       completions: 3,
       parallelism: 2,
-      ttlSecondsAfterFinished: 1,
       template: { spec: { restartPolicy: "Never", containers: [{ name: "c", image: "i" }] } },
     },
   });
@@ -37,6 +36,9 @@ test("a Job runs its pods to the end, counts them, and goes after its time to li
       [[], [], []],
     );
   });
+  // Only now: it would be gone before it is looked at.
+  const body = { spec: { ttlSecondsAfterFinished: 1 } };
+  await client.patch(jobs, "j", { type: "merge", body }, { namespace });
   await eventually(async () => {
     await assert.rejects(client.get(jobs, "j", { namespace }), { code: 404 });
     assert.deepEqual((await client.list(pods, { namespace })).items, []);

@@ -194,7 +194,7 @@ test("pods wait for their claims, and WaitForFirstConsumer binds where the pod f
       const pod = await client.get(pods, name, { namespace });
       assert.equal(pod.status?.phase, "Running");
       return pod.spec?.nodeName;
-    }, 30_000);
+    });
   await eventually(() => client.create(pods, using("absent", "absent")));
   await unschedulable("absent", /^0\/2 nodes are available: persistentvolumeclaim "absent" not found\./);
   await client.create(persistentVolumeClaims, claim("unbound", "1Gi"));
@@ -250,13 +250,10 @@ test("a class whose volumes are made elsewhere is told the node, and an ephemera
     assert.match(object.metadata.annotations?.["volume.kubernetes.io/selected-node"] ?? "", /^(one|two)$/);
     assert.equal(object.metadata.ownerReferences?.[0]?.name, "p");
     return object;
-  }, 30_000);
+  });
   const claimRef = { kind: "PersistentVolumeClaim", namespace, name: "p-scratch", uid: made.metadata.uid! };
   await client.create(persistentVolumes, volume("pv-made", "1Gi", { storageClassName: "made", claimRef }));
-  await eventually(
-    async () => assert.equal((await client.get(pods, "p", { namespace })).status?.phase, "Running"),
-    30_000,
-  );
+  await eventually(async () => assert.equal((await client.get(pods, "p", { namespace })).status?.phase, "Running"));
 });
 
 test("a volume does for a claim by size, class, modes and labels", () => {

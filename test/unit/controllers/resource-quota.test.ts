@@ -39,7 +39,7 @@ async function used(client: Client, name: string, wanted: Record<string, string>
   await eventually(async () => {
     const { status } = await client.get(resourceQuotas, name, { namespace });
     assert.deepEqual(status?.used, wanted);
-  }, 30_000);
+  });
 }
 
 test("[sig-api-machinery] ResourceQuota: the life of a pod, a service, a claim and of plain counts shows in status.used", async (t) => {

@@ -5,6 +5,7 @@ import { applyDefaults } from "../../../src/machinery/canonical.ts";
 import { pruneUnknown } from "../../../src/machinery/pruning.ts";
 import { type JsonSchemaProps, schemaFromOpenApi } from "../../../src/machinery/schema-from-openapi.ts";
 import { patternError, validateBySchema } from "../../../src/machinery/schema-validation.ts";
+import { cpuMs } from "../../support/cpu-time.ts";
 import { podSchema } from "./pod-schema.ts";
 
 const objectMeta = podSchema.fields!["metadata"]!.schema;
@@ -105,10 +106,11 @@ test("violations are told in kube-apiserver's words", () => {
 });
 
 test("a pattern that would stall a backtracking engine answers at once", () => {
-  const start = performance.now();
-  const errors = validateBySchema({ type: "string", pattern: "^(a+)+$" }, `${"a".repeat(2000)}b`);
-  assert.equal(errors.length, 1);
-  assert.ok(performance.now() - start < 1000);
+  const tookMs = cpuMs(() => {
+    const errors = validateBySchema({ type: "string", pattern: "^(a+)+$" }, `${"a".repeat(2000)}b`);
+    assert.equal(errors.length, 1);
+  });
+  assert.ok(tookMs < 1000, `${tookMs} ms`);
   assert.equal(patternError("^a$"), undefined);
   assert.match(patternError("(?=a)") ?? "", /\S/);
 });

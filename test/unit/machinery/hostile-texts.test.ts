@@ -8,6 +8,7 @@ import { dns1123Subdomain, qualifiedName, relaxedEnvVarName } from "../../../src
 import { parseQuantity } from "../../../src/machinery/quantity.ts";
 import { applyStrategicMergePatch } from "../../../src/machinery/strategic-merge.ts";
 import { canonicalTime } from "../../../src/machinery/time-text.ts";
+import { cpuMs } from "../../support/cpu-time.ts";
 import { podSchema } from "./pod-schema.ts";
 
 /** One request may be three megabytes; whatever reads it must not take more than linear time. */
@@ -32,20 +33,22 @@ test("long texts are read or refused in linear time", () => {
   );
   for (const [name, read] of readers) {
     for (const text of texts) {
-      const start = performance.now();
-      try {
-        read(text);
-      } catch {
-        // Refusing is as good as reading.
-      }
-      assert.ok(performance.now() - start < 2000, `${name} on ${text.slice(0, 4)}…`);
+      const tookMs = cpuMs(() => {
+        try {
+          read(text);
+        } catch {
+          // Refusing is as good as reading.
+        }
+      });
+      assert.ok(tookMs < 2000, `${name} on ${text.slice(0, 4)}… took ${tookMs} ms`);
     }
   }
 });
 
 test("a strategic merge of long lists takes no quadratic time", () => {
   const containers = Array.from({ length: 20_000 }, (_, i) => ({ name: `c${i}` }));
-  const start = performance.now();
-  applyStrategicMergePatch(podSchema, { spec: { containers } }, { spec: { containers } });
-  assert.ok(performance.now() - start < 3000);
+  const tookMs = cpuMs(
+    () => void applyStrategicMergePatch(podSchema, { spec: { containers } }, { spec: { containers } }),
+  );
+  assert.ok(tookMs < 3000, `${tookMs} ms`);
 });

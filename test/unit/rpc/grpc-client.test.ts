@@ -31,6 +31,9 @@ function answer(stream: ServerHttp2Stream, replies: string[], status = "0", stat
 interface Rig {
   client: GrpcClient;
   socketPath: string;
+  clock: FakeClock;
+  /** The server has a call that it will not answer. */
+  hanging: Promise<void>;
   cancelled: Promise<number>;
   sessions: () => number;
 }
@@ -46,6 +49,7 @@ async function withServer(name: string, use: (rig: Rig) => Promise<void>): Promi
     session.on("error", () => {});
     session.on("close", () => open.delete(session));
   });
+  const hanging = Promise.withResolvers<void>();
   let onCancel: (code: number) => void = () => {};
   const cancelled = new Promise<number>((resolve) => {
     onCancel = resolve;
@@ -57,7 +61,7 @@ async function withServer(name: string, use: (rig: Rig) => Promise<void>): Promi
     if (call === "Hang") stream.on("close", () => onCancel(stream.rstCode));
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.on("end", () => {
-      if (call === "Hang") return;
+      if (call === "Hang") return hanging.resolve();
       const asked = decodeMessage(text, Buffer.concat(chunks).subarray(5)).text;
       if (call === "Unary") answer(stream, [`${asked}!`]);
       else if (call === "Many") answer(stream, ["1", "2", "3"]);
@@ -68,9 +72,10 @@ async function withServer(name: string, use: (rig: Rig) => Promise<void>): Promi
     });
   });
   await new Promise<void>((resolve) => server.listen(socketPath, resolve));
-  const client = new GrpcClient({ socketPath });
+  const clock = new FakeClock();
+  const client = new GrpcClient({ socketPath }, { clock });
   try {
-    await use({ client, socketPath, cancelled, sessions: () => sessions });
+    await use({ client, socketPath, clock, hanging: hanging.promise, cancelled, sessions: () => sessions });
   } finally {
     client.close();
     for (const session of open) session.destroy();
@@ -103,8 +108,11 @@ test("a status other than OK is an error with its name and text, in trailers or 
   }));
 
 test("a deadline and an aborted signal end the call on both sides", () =>
-  withServer("hang", async ({ client, cancelled }) => {
-    await assert.rejects(client.unary(method("Hang"), {}, { timeoutMs: 20 }), { code: "DEADLINE_EXCEEDED" });
+  withServer("hang", async ({ client, clock, hanging, cancelled }) => {
+    const late = assert.rejects(client.unary(method("Hang"), {}, { timeoutMs: 20 }), { code: "DEADLINE_EXCEEDED" });
+    await hanging;
+    await clock.advance(20);
+    await late;
     assert.equal(await cancelled, 8);
     const abort = new AbortController();
     const call = client.unary(method("Hang"), {}, { signal: abort.signal });
@@ -140,9 +148,12 @@ test("no server at the socket is UNAVAILABLE and says why", async () => {
 });
 
 test("a call that never left says so; one that the server had does not", () =>
-  withServer("unsent", async ({ client }) => {
+  withServer("unsent", async ({ client, clock, hanging }) => {
     await assert.rejects(client.unary(method("Cut"), { text: "x" }), { code: "UNAVAILABLE", unsent: false });
-    await assert.rejects(client.unary(method("Hang"), {}, { timeoutMs: 20 }), { unsent: false });
+    const late = assert.rejects(client.unary(method("Hang"), {}, { timeoutMs: 20 }), { unsent: false });
+    await hanging;
+    await clock.advance(20);
+    await late;
     const nobody = new GrpcClient({ socketPath: join(directory, "nobody-else.sock") });
     await assert.rejects(nobody.unary(method("Unary"), {}), { code: "UNAVAILABLE", unsent: true });
     nobody.close();

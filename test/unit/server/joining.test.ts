@@ -91,7 +91,7 @@ async function startSupervisor(test: TestContext) {
 }
 
 function context() {
-  return { clock: ioClock, logger: silentLogger, signal: AbortSignal.timeout(20_000) };
+  return { clock: ioClock, logger: silentLogger, signal: AbortSignal.timeout(120_000) };
 }
 
 describe("joining a cluster (K3s documentation, token)", () => {

@@ -1,7 +1,7 @@
 import { builtInSchema } from "../../../api/schemas.ts";
-import { mergeTyped, settle, TypedError, validateTyped } from "../../../machinery/apply/typed.ts";
+import { mergeTyped, TypedError, validateTyped } from "../../../machinery/apply/typed.ts";
 import { canonicalize } from "../../../machinery/canonical.ts";
-import { isRecord } from "../../../machinery/json.ts";
+import { cloneJson, isRecord } from "../../../machinery/json.ts";
 import { applyJsonPatch } from "../../../machinery/json-patch.ts";
 import type { KubeObject } from "../../../machinery/object.ts";
 import type { Schema } from "../../../machinery/schema.ts";
@@ -87,7 +87,7 @@ function merge(attributes: AdmissionAttributes, object: KubeObject, configuratio
     throw fail(`invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: ${atomic.join(", ")}`);
   }
   try {
-    return settle(mergeTyped(schema, object, applied));
+    return cloneJson(mergeTyped(schema, object, applied));
   } catch (error) {
     if (error instanceof TypedError) throw fail(`failed to merge patch: ${error.message}`);
     throw error;

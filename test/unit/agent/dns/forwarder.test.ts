@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
 import { createServer, type Server } from "node:net";
 import { after, before, beforeEach, test } from "node:test";
 import packet from "dns-packet";
@@ -8,7 +9,15 @@ import { FakeClock } from "../../../support/fake-clock.ts";
 
 // Name servers on loopback addresses; what each does with a question is set by the tests.
 type Behaviour = (query: packet.Packet & { id?: number }, bytes: Buffer) => Buffer | undefined;
-const servers = new Map<string, { socket: Socket; tcp: Server; asked: number; behaviour: Behaviour }>();
+interface NameServer {
+  socket: Socket;
+  tcp: Server;
+  asked: number;
+  behaviour: Behaviour;
+  /** Whether what it sends, if anything, is no answer: once it has arrived, the time passes that is waited for one. */
+  silent: boolean;
+}
+const servers = new Map<string, NameServer>();
 let port = 0;
 let clock: FakeClock;
 let forwarder: Forwarder;
@@ -24,12 +33,19 @@ function reply(query: packet.Packet, address: string, ttl = 20, flags = 0): Buff
   });
 }
 
+/** Lets the time pass in which a name server answers, after the event loop has seen all that was sent by now. */
+async function timeOut(): Promise<void> {
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+  await clock.advance(1500);
+}
+
 async function serve(address: string): Promise<void> {
-  const entry = {
+  const entry: NameServer = {
     socket: createSocket("udp4"),
     tcp: createServer(),
     asked: 0,
-    behaviour: (() => undefined) as Behaviour,
+    behaviour: () => undefined,
+    silent: false,
   };
   const handle = (bytes: Buffer) => {
     entry.asked++;
@@ -37,7 +53,9 @@ async function serve(address: string): Promise<void> {
   };
   entry.socket.on("message", (bytes, from) => {
     const answer = handle(bytes);
-    if (answer) entry.socket.send(answer, from.port, from.address);
+    const sent = () => entry.silent && void timeOut();
+    if (answer) entry.socket.send(answer, from.port, from.address, sent);
+    else sent();
   });
   entry.tcp.on("connection", (socket) =>
     socket.once("data", (data) => {
@@ -49,46 +67,49 @@ async function serve(address: string): Promise<void> {
       setImmediate(() => socket.end(answer ?? Buffer.alloc(0)));
     }),
   );
-  await new Promise<void>((resolve) => entry.socket.bind(port, address, resolve));
-  port = entry.socket.address().port;
-  await new Promise<void>((resolve) => entry.tcp.listen(port, address, resolve));
+  entry.socket.bind(port, address);
   servers.set(address, entry);
+  await once(entry.socket, "listening");
+  port = entry.socket.address().port;
+  entry.tcp.listen(port, address);
+  await once(entry.tcp, "listening");
 }
 
-const [first, second] = ["127.0.0.61", "127.0.0.62"];
-before(async () => {
-  await serve(first);
-  await serve(second);
-});
-after(() => {
+function closeAll(): void {
   for (const { socket, tcp } of servers.values()) {
     socket.close();
     tcp.close();
   }
+  servers.clear();
+}
+
+const [first, second] = ["127.0.0.61", "127.0.0.62"];
+before(async () => {
+  // A port that is free for UDP at one address may be somebody's for TCP, or at the other.
+  for (let left = 20; ; left--) {
+    try {
+      await serve(first);
+      return await serve(second);
+    } catch (error) {
+      closeAll();
+      port = 0;
+      if (left === 0 || (error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    }
+  }
 });
+after(closeAll);
 beforeEach(() => {
   clock = new FakeClock();
   forwarder = new Forwarder({ upstreams: async () => [first, second], port, clock });
   for (const server of servers.values()) {
     server.asked = 0;
+    server.silent = false;
     server.behaviour = (query) => reply(query, "192.0.2.1");
   }
 });
 
 const question = (name: string, id = 5) => packet.encode({ type: "query", id, questions: [{ name, type: "A" }] });
 const addressIn = (bytes: Buffer) => packet.decode(bytes).answers!.map((answer) => answer.type === "A" && answer.data);
-
-/** Moves the clock until the promise settles, so that time-outs pass without waiting for them. */
-async function passing<T>(promise: Promise<T>): Promise<T> {
-  let settled = false;
-  const done = promise.finally(() => (settled = true));
-  done.catch(() => {});
-  while (!settled) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    if (!settled) await clock.advance(500);
-  }
-  return done;
-}
 
 test("the answer of the first name server is passed on under the client's id", async () => {
   const answer = await forwarder.forward(question("example.org", 4711), "udp");
@@ -125,9 +146,10 @@ test("the same question asked at the same time is passed on once", async () => {
 });
 
 test("a name server that says nothing, or fails, is followed by the next", async () => {
-  servers.get(first)!.behaviour = () => undefined;
+  Object.assign(servers.get(first)!, { behaviour: () => undefined, silent: true });
   servers.get(second)!.behaviour = (query) => reply(query, "192.0.2.2");
-  assert.deepEqual(addressIn(await passing(forwarder.forward(question("silent.example.org"), "udp"))), ["192.0.2.2"]);
+  assert.deepEqual(addressIn(await forwarder.forward(question("silent.example.org"), "udp")), ["192.0.2.2"]);
+  servers.get(first)!.silent = false;
   servers.get(first)!.behaviour = (query) => reply(query, "", 0, 2);
   assert.deepEqual(addressIn(await forwarder.forward(question("failing.example.org"), "udp")), ["192.0.2.2"]);
 });
@@ -136,8 +158,8 @@ test("when all fail their answer is passed on, and not kept; when all are silent
   for (const server of servers.values()) server.behaviour = (query) => reply(query, "", 0, 2);
   const failed = await forwarder.forward(question("a.example.org"), "udp");
   assert.equal(failed[3]! & 0x0f, 2, "server failure");
-  for (const server of servers.values()) server.behaviour = () => undefined;
-  await assert.rejects(passing(forwarder.forward(question("a.example.org"), "udp")), {
+  for (const server of servers.values()) Object.assign(server, { behaviour: () => undefined, silent: true });
+  await assert.rejects(forwarder.forward(question("a.example.org"), "udp"), {
     name: "ForwardError",
     message: `no answer from name servers ${first}, ${second}: ${second} did not answer`,
   });
@@ -147,7 +169,8 @@ test("an answer to another question or with another id is not taken", async () =
   servers.get(first)!.behaviour = (query) =>
     reply({ ...query, questions: [{ name: "evil.example.org", type: "A" }] }, "192.0.2.66");
   servers.get(second)!.behaviour = (query) => reply({ ...query, id: (query.id! + 1) & 0xffff }, "192.0.2.66");
-  await assert.rejects(passing(forwarder.forward(question("example.org"), "udp")), { name: "ForwardError" });
+  for (const server of servers.values()) server.silent = true;
+  await assert.rejects(forwarder.forward(question("example.org"), "udp"), { name: "ForwardError" });
 });
 
 test("a truncated answer is passed on for the client to ask over TCP, which is passed on over TCP", async () => {

@@ -5,6 +5,7 @@ import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { after, test } from "node:test";
 import { cgroupControllers, cgroupVersion, evacuate } from "../../../../src/agent/host/cgroup.ts";
 import { listMounts } from "../../../../src/agent/host/mount.ts";
+import { eventually } from "../support/eventually.ts";
 
 const cgroup2 = (await listMounts()).find((entry) => entry.type === "cgroup2")?.target;
 assert.ok(cgroup2, "this machine has cgroup2 mounted somewhere");
@@ -16,17 +17,7 @@ after(async () => {
   child.kill("SIGKILL");
   await gone;
   // The kernel empties the group a moment after the process has been reaped.
-  for (const folder of [`${group}/init`, group]) {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        await rmdir(folder);
-        break;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "EBUSY" || attempt > 1000) throw error;
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-    }
-  }
+  for (const folder of [`${group}/init`, group]) await eventually(() => rmdir(folder));
 });
 
 test("the mounted layout is recognised and names its controllers", async () => {

@@ -18,7 +18,6 @@ test("a probe fails with a status of 400 or more, a hook has told whom it had to
   };
   assert.deepEqual(await run(port), { ok: false, output: "HTTP probe failed with statuscode: 404" });
   assert.deepEqual(await run(port, true), { ok: true, output: "" });
-  server.close();
-  await new Promise<void>((resolve) => server.once("close", () => resolve()));
-  assert.equal((await run(port, true)).ok, false, "nobody is there");
+  // A port that was given back may be somebody else's by now; this one nobody is given.
+  assert.equal((await run(1, true)).ok, false, "nobody is there");
 });

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { createServer as createHttpServer } from "node:http";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { createServer as createHttpServer, type IncomingMessage } from "node:http";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
+import { Duplex } from "node:stream";
 import { type TestContext, test } from "node:test";
 import type { Cri } from "../../../../src/agent/containerd/cri.ts";
 import { KubeletServer } from "../../../../src/agent/kubelet/kubelet-server.ts";
@@ -10,6 +12,7 @@ import type { ObservedPod } from "../../../../src/agent/kubelet/observed-pod.ts"
 import type { PodWorker } from "../../../../src/agent/kubelet/pod-worker.ts";
 import type { Pod } from "../../../../src/api/generated/core-v1.ts";
 import { silentLogger } from "../../../../src/machinery/log.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 import { pod, sandbox, seen } from "./pod-fixture.ts";
@@ -36,6 +39,8 @@ async function serve(t: TestContext, { observed, pod: of = pod(), cri = {} }: Se
     logger: silentLogger,
   });
   const server = createHttpServer((request, response) => void kubelet.handle(request, response));
+  // A connection is not closed under the next request, however late that comes.
+  server.keepAliveTimeout = 0;
   server.on("upgrade", (request, socket, head) => void kubelet.upgrade(request, socket, head));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.after(() => {
@@ -173,6 +178,50 @@ test("exec joins the caller to the runtime's stream, byte for byte, with the cal
   ]);
   assert.match(heard, new RegExp(`^POST /exec/token HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n`));
   assert.match(heard, /X-Stream: v4\r\n/);
+});
+
+test("what the runtime said before it cut an exec's stream still reaches the caller", async (t) => {
+  const peers: Socket[] = [];
+  const runtime = createServer((peer) => {
+    peers.push(peer);
+    peer.on("error", () => {});
+    peer.write("one");
+  });
+  await new Promise<void>((resolve) => runtime.listen(0, "127.0.0.1", resolve));
+  t.after(() => runtime.close());
+  const { port } = runtime.address() as AddressInfo;
+  const cut = Promise.withResolvers<void>();
+  const worker = { pod: pod(), observed: { sandboxes: [sandbox()], containers: [seen("main")] } };
+  const kubelet = new KubeletServer({
+    cri: { exec: async () => `http://127.0.0.1:${port}/exec/token` } as unknown as Cri,
+    workers: new Map([["uid-1", worker as unknown as PodWorker]]),
+    logRoot: "/nowhere",
+    nodeName: "n",
+    clock: new FakeClock(),
+    logger: { ...silentLogger, debug: () => cut.resolve() },
+  });
+  let text = "";
+  const taking = Promise.withResolvers<() => void>();
+  const caller = new Duplex({
+    read() {},
+    write(chunk, _encoding, done) {
+      text += chunk;
+      // The caller takes the first bytes late: what follows waits here.
+      if (text === "one") taking.resolve(done);
+      else done();
+    },
+  });
+  const finished = once(caller, "finish");
+  const request = { method: "POST", url: "/exec/default/p/main?command=ls&output=1", rawHeaders: [] };
+  await kubelet.upgrade(request as unknown as IncomingMessage, caller, Buffer.alloc(0));
+  const take = await taking.promise;
+  peers[0]!.write("two");
+  await eventually(() => assert.equal(caller.writableLength, "onetwo".length));
+  peers[0]!.resetAndDestroy();
+  await cut.promise;
+  take();
+  await finished;
+  assert.equal(text, "onetwo");
 });
 
 test("port-forward goes to the sandbox, and needs one that runs", async (t) => {

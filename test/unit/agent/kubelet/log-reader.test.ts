@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { type LogOptions, readLog } from "../../../../src/agent/kubelet/log-reader.ts";
+import { eventually } from "../support/eventually.ts";
+import { filesSettled } from "../support/file-clock.ts";
 
 let directory: string;
 let path: string;
@@ -56,7 +58,7 @@ test("time, stream and size limit what is given", async () => {
 });
 
 test("a follower gets what is appended, crosses a rotation, and ends with the container", {
-  timeout: 10_000,
+  timeout: 60_000,
 }, async () => {
   writeFileSync(path, line(1, "one"));
   let running = true;
@@ -81,4 +83,44 @@ test("a follower gets what is appended, crosses a rotation, and ends with the co
   appendFileSync(`${path}.old`, "");
   await reading;
   assert.equal(result.join(""), "one\ntwo\nthree\n");
+});
+
+test("between two logs a follower waits: what is still written to the old one comes, then the new one", {
+  timeout: 60_000,
+}, async () => {
+  writeFileSync(path, line(1, "one"));
+  let running = true;
+  let looks = 0;
+  const source = {
+    path,
+    signal: new AbortController().signal,
+    running: async () => {
+      looks++;
+      return running;
+    },
+  };
+  let text = "";
+  let heard = () => {};
+  const until = (end: string) =>
+    new Promise<void>((resolve) => {
+      heard = () => text.endsWith(end) && resolve();
+      heard();
+    });
+  const reading = (async () => {
+    for await (const part of readLog(source, { ...plain, follow: true })) {
+      text += part;
+      heard();
+    }
+  })();
+  await until("one\n");
+  const before = looks;
+  renameSync(path, `${path}.old`);
+  await Promise.race([eventually(() => assert.ok(looks > before)), reading]);
+  await filesSettled();
+  appendFileSync(`${path}.old`, line(2, "two"));
+  await Promise.race([until("two\n"), reading]);
+  running = false;
+  writeFileSync(path, line(3, "three"));
+  await reading;
+  assert.equal(text, "one\ntwo\nthree\n");
 });

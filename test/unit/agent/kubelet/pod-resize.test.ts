@@ -1,9 +1,10 @@
 /** Authority: https://kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources/ */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import type { PendingResize } from "../../../../src/agent/kubelet/pod-resize.ts";
 import type { WorkerContext } from "../../../../src/agent/kubelet/worker-context.ts";
-import type { Container, Pod } from "../../../../src/api/generated/core-v1.ts";
+import type { Container, Pod, PodStatus } from "../../../../src/api/generated/core-v1.ts";
 import { container, pod } from "./pod-fixture.ts";
 import { type Rig, workerRig } from "./worker-rig.ts";
 
@@ -71,6 +72,37 @@ test("new amounts reach the running container, and the status when they are ther
   await rig.until(() => assert.equal(condition(rig, "PodResizeInProgress"), undefined));
   const said = rig.events.filter((text) => text.includes("Resize")).map((text) => text.split(":")[0]);
   assert.deepEqual(said, ["Normal ResizeStarted Pod resize started", "Normal ResizeCompleted Pod resize completed"]);
+});
+
+test("a status tells of the generation that it follows from, also when the pod was changed meanwhile", async (t) => {
+  const pulling = Promise.withResolvers<void>();
+  const pulled = Promise.withResolvers<void>();
+  const ensure = async () => {
+    pulling.resolve();
+    await pulled.promise;
+    return { id: "sha256:1" };
+  };
+  const said: PodStatus[] = [];
+  const statuses = {
+    latest: (of: Pod) => of,
+    set: (_: Pod, status: PodStatus) => said.push(status),
+    flush: async () => {},
+    forget: () => {},
+  };
+  const context = { images: { ensure, forget: () => {} }, statuses } as unknown as Partial<WorkerContext>;
+  const rig = workerRig(t, pod({ containers: [container("main", { resources: small })] }), context);
+  await pulling.promise;
+  rig.change(resized(rig.pod, large));
+  pulled.resolve();
+  const seen = ({ containerStatuses, conditions, observedGeneration }: PodStatus) => ({
+    generation: observedGeneration,
+    isThere: isDeepStrictEqual(containerStatuses![0]!.resources, large),
+    isUnderWay: conditions!.some(({ type }) => type === "PodResizeInProgress"),
+  });
+  const settled = { generation: 2, isThere: true, isUnderWay: false };
+  await rig.until(() => assert.deepEqual(seen(said.at(-1)!), settled));
+  const early = said.map(seen).filter((one) => one.generation === 2 && !one.isThere && !one.isUnderWay);
+  assert.deepEqual(early, []);
 });
 
 test("a container that needs a restart for it is restarted with the new amounts", async (t) => {

@@ -129,6 +129,21 @@ test("the time of a condition's change is kept while its status stays, and other
 
 test("a pod that the node ends is Failed with the node's reason", () => {
   const failure = { reason: "DeadlineExceeded", message: "too long" };
-  const status = podStatus(pod(), { sandboxes: [sandbox()], containers: [seen("main")] }, { ...context, failure });
+  const statusOf = (state: "running" | "exited") =>
+    podStatus(pod(), { sandboxes: [sandbox()], containers: [seen("main", { state })] }, { ...context, failure });
+  const status = statusOf("exited");
   assert.deepEqual([status.phase, status.reason, status.message], ["Failed", "DeadlineExceeded", "too long"]);
+  assert.deepEqual([statusOf("running").phase, statusOf("running").reason], ["Running", undefined], "not before it is");
+});
+
+test("a pod has not ended before its sidecars have", () => {
+  const sidecar = container("side", { restartPolicy: "Always" });
+  const before = pod({ restartPolicy: "Never", initContainers: [sidecar] }, { status: { phase: "Running" } });
+  const phaseOf = (state: "running" | "exited") => {
+    const containers = [seen("main", { state: "exited", exitCode: 0 }), seen(sidecar, { state, exitCode: 143 })];
+    return podStatus(before, { sandboxes: [sandbox()], containers }, { ...context, terminating: state === "exited" })
+      .phase;
+  };
+  assert.equal(phaseOf("running"), "Running");
+  assert.equal(phaseOf("exited"), "Succeeded");
 });

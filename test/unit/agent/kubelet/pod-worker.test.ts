@@ -154,6 +154,25 @@ test("a sandbox that is stopped from outside costs each container one restart", 
   assert.deepEqual(rig.runtime.calls.slice(3), ["sandbox 1", "start a 1", "start b 1"]);
 });
 
+test("a runtime that takes long to answer is judged by the time that it was asked at", async (t) => {
+  const rig = workerRig(t, pod());
+  await running(rig, "main 0");
+  const { runtime } = rig;
+  const status = runtime.containerStatus.bind(runtime);
+  let slow = true;
+  runtime.containerStatus = async (id) => {
+    const answer = await status(id);
+    if (slow) {
+      slow = false;
+      await rig.clock.sleep(1500);
+    }
+    return answer;
+  };
+  runtime.loseSandbox(runtime.sandboxes[0]!, 400);
+  await rig.pass(4000, () => assert.deepEqual(runtime.running(), ["main 1"]));
+  assert.deepEqual(runtime.calls.slice(2), ["sandbox 1", "start main 1"]);
+});
+
 test("a container that is killed in a sandbox that stays restarts a moment later, with no back-off", async (t) => {
   const rig = workerRig(t, pod());
   await running(rig, "main 0");

@@ -131,6 +131,19 @@ test("a changed manifest is another pod; a removed one ends, and its mirror goes
   });
 });
 
+test("a directory that is removed takes its pods with it, and nothing else", async (t) => {
+  const { directory, workers, clock, deleted, write, start } = rig(t);
+  write("web.json", manifest);
+  await start();
+  assert.equal(workers.size, 1);
+  rmSync(directory, { recursive: true });
+  await eventually(async () => {
+    await clock.advance(250);
+    assert.ok([...workers.values()].every((worker) => worker.ended));
+  });
+  assert.equal(deleted[0]?.[0], "web-n");
+});
+
 test("a mirror that is outdated or being deleted is removed by its uid; one that is right is left alone", async (t) => {
   const { staticPods, deleted, created, write, start } = rig(t);
   write("web.json", manifest);

@@ -105,3 +105,25 @@ test("a pod that is gone needs no status", async () => {
   await writer.flush("uid-1");
   assert.equal(api.patches.length, 1);
 });
+
+test("a status that is set at the very moment in which a write ends is written, too", async () => {
+  for (let turns = 0; turns < 12; turns++) {
+    const api = new OnePod({ phase: "Pending" });
+    const patch = api.client.patch.bind(api.client);
+    let begun = false;
+    const setLater = async () => {
+      for (let turn = 0; turn < turns; turn++) await undefined;
+      writer.set(api.current, { phase: "Succeeded" });
+    };
+    api.client.patch = (async (...args) => {
+      const done = await patch(...args);
+      if (!begun) void setLater();
+      begun = true;
+      return done;
+    }) as typeof patch;
+    const writer = writerFor(api);
+    writer.set(api.current, { phase: "Running" });
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(api.current.status?.phase, "Succeeded", `${turns} turns after the write`);
+  }
+});

@@ -73,13 +73,16 @@ test("whatever a container swaps meanwhile, the path never arrives outside", asy
   const root = realpathSync(volume(directory));
   symlinkSync(join(directory, "outside"), join(root, "trap"));
   const move = (from: string, to: string): void => {
-    try {
-      renameSync(join(root, from), join(root, to));
-    } catch (error) {
-      // While "dir" is away, a missing directory is made in its place, as asked.
-      if (to !== "dir") throw error;
-      rmSync(join(root, to), { recursive: true, force: true });
-      move(from, to);
+    for (;;) {
+      try {
+        renameSync(join(root, from), join(root, to));
+        return;
+      } catch (error) {
+        // While "dir" is away, a missing directory is made in its place, as asked; also while it is being removed.
+        if (to !== "dir") throw error;
+        const options = { recursive: true, force: true, maxRetries: 100, retryDelay: 1 };
+        rmSync(join(root, to), options);
+      }
     }
   };
   let stop = false;

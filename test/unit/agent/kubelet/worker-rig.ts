@@ -10,8 +10,8 @@ import type { Pod } from "../../../../src/api/generated/core-v1.ts";
 import type { Client } from "../../../../src/client/client.ts";
 import { silentLogger } from "../../../../src/machinery/log.ts";
 import { StatusError } from "../../../../src/machinery/status.ts";
-import { FakeClock } from "../../../support/fake-clock.ts";
 import { eventually } from "../support/eventually.ts";
+import { FileClock, filesSettled } from "../support/file-clock.ts";
 import { FakeCri } from "./fake-cri.ts";
 
 export type Rig = ReturnType<typeof workerRig>;
@@ -19,7 +19,7 @@ export type Rig = ReturnType<typeof workerRig>;
 /** One worker with a runtime in memory, a clock that stands still, and an API that holds just its pod. */
 export function workerRig(test: TestContext, pod: Pod, more: Partial<WorkerContext> = {}) {
   const directory = mkdtempSync(join(tmpdir(), "k3ts-test-"));
-  const clock = new FakeClock();
+  const clock = new FileClock();
   const runtime = new FakeCri(clock);
   const events: string[] = [];
   const finished: string[] = [];
@@ -80,10 +80,11 @@ export function workerRig(test: TestContext, pod: Pod, more: Partial<WorkerConte
     runtime.onEvent = () => fresh.wake();
   };
   start();
-  test.after(() => {
+  test.after(async () => {
     worker?.stop();
     // Work that was under way may still write a file.
-    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+    await filesSettled();
+    rmSync(directory, { recursive: true, force: true });
   });
   return {
     clock,
@@ -110,14 +111,11 @@ export function workerRig(test: TestContext, pod: Pod, more: Partial<WorkerConte
       change({ ...current, metadata: { ...metadata, deletionTimestamp, deletionGracePeriodSeconds: graceSeconds } });
     },
     /** Lets files and promises settle, without moving the clock, until the check holds. */
-    until: (check: () => void) => eventually(check, 5000),
-    /** Moves the clock in small steps, with time for files between them, until the check holds. */
+    until: (check: () => void) => eventually(check),
+    /** Moves the clock, with all the time that files need before, between and after what it fires; then the check holds. */
     async pass(ms: number, check: () => void) {
-      for (let leftMs = ms; leftMs > 0; leftMs -= 250) {
-        await clock.advance(Math.min(250, leftMs));
-        await new Promise((resolve) => setTimeout(resolve, 2));
-      }
-      await eventually(check, 5000);
+      await clock.advance(ms);
+      check();
     },
   };
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,7 +30,8 @@ class TestNode {
 
   #spawn(): ChildProcess {
     const child = this.namespace.start(new URL("./network-node.ts", import.meta.url));
-    child.on("message", (message: Message) => this.messages.push(message));
+    // What one says that is ended already is no news.
+    child.on("message", (message: Message) => this.#process === child && this.messages.push(message));
     return child;
   }
 
@@ -57,8 +59,10 @@ class TestNode {
   }
 
   /** Ends the program as a crash would, and starts it anew. */
-  restart(): void {
+  async restart(): Promise<void> {
+    const ended = once(this.#process, "exit");
     this.#process.kill("SIGKILL");
+    await ended;
     this.messages.length = 0;
     this.#process = this.#spawn();
   }
@@ -97,8 +101,9 @@ function nodeObject(name: string, podCIDR: string | undefined, annotations = {})
   return { metadata: { name, annotations }, spec: podCIDR ? { podCIDR, podCIDRs: [podCIDR] } : {}, status: {} };
 }
 
-function ping(from: NetworkNamespace, address: string, size = 56): void {
-  from.exec("ping", ["-c", "1", "-W", "1", "-M", "do", "-s", `${size}`, address]);
+/** An answer or an error ends it at once; without either it throws after `seconds`. */
+function ping(from: NetworkNamespace, address: string, { size = 56, seconds = 30 } = {}): void {
+  from.exec("ping", ["-c", "1", "-W", `${seconds}`, "-M", "do", "-s", `${size}`, address]);
 }
 
 for (const backend of ["vxlan", "host-gw"] as const) {
@@ -136,7 +141,7 @@ for (const backend of ["vxlan", "host-gw"] as const) {
     });
 
     after(async () => {
-      for (const namespace of [podA, podB, a.namespace, b.namespace]) await namespace?.remove();
+      for (const namespace of [podA, podB, a?.namespace, b?.namespace]) await namespace?.remove();
       await rm(folder, { recursive: true });
     });
 
@@ -177,17 +182,19 @@ for (const backend of ["vxlan", "host-gw"] as const) {
       [podA, podB] = [pluggedA.namespace, pluggedB.namespace];
       // 28 bytes of headers.
       const size = (backend === "vxlan" ? 1450 : 1500) - 28;
-      await eventually(() => ping(podA, "10.42.1.2", size));
-      ping(podB, "10.42.0.2", size);
+      await eventually(() => ping(podA, "10.42.1.2", { size, seconds: 1 }));
+      ping(podB, "10.42.0.2", { size });
       ping(a.namespace, "10.42.1.2");
       podB.nft("table ip watch { chain c { type filter hook input priority 0; ip saddr 10.42.0.2 counter; }; }");
       ping(podA, "10.42.1.2");
       assert.match(podB.exec("nft", ["list", "table", "ip", "watch"]), /ip saddr 10.42.0.2 counter packets 1 /);
     });
 
-    test("addresses of the pod range that no node has are unreachable at once", () => {
+    test("addresses of the pod range that no node has are unreachable at once", async () => {
       for (const namespace of [podA, a.namespace]) {
-        assert.throws(() => ping(namespace, "10.42.200.5"), /unreachable|No route to host/i);
+        // The kernel says so to a number of senders a second, on the whole machine: one that hears nothing asks again.
+        const unreachable = /unreachable|No route to host/i;
+        await eventually(() => assert.throws(() => ping(namespace, "10.42.200.5", { seconds: 1 }), unreachable));
       }
     });
 
@@ -198,7 +205,7 @@ for (const backend of ["vxlan", "host-gw"] as const) {
       b.namespace.nft(
         "table ip watch { chain c { type filter hook input priority 0; ip saddr 192.168.77.1 ip daddr 203.0.113.9 counter; ip daddr 203.0.113.9 drop; }; }",
       );
-      assert.throws(() => ping(podA, "203.0.113.9"));
+      assert.throws(() => ping(podA, "203.0.113.9", { seconds: 1 }));
       const counted = b.namespace.exec("nft", ["list", "table", "ip", "watch"]);
       assert.match(counted, /ip saddr 192.168.77.1 ip daddr 203.0.113.9 counter packets 1 /);
       b.namespace.nft("delete table ip watch");
@@ -207,7 +214,7 @@ for (const backend of ["vxlan", "host-gw"] as const) {
     test("a node that comes back with another address is followed, in both directions", async () => {
       b.namespace.ip("address del 192.168.77.2/24 dev eth0");
       b.namespace.ip("address add 192.168.77.22/24 dev eth0");
-      b.restart();
+      await b.restart();
       for (const node of known.values()) b.send({ put: node });
       b.start(backend, "192.168.77.22");
       await b.started();
@@ -217,8 +224,8 @@ for (const backend of ["vxlan", "host-gw"] as const) {
         assert.match(leads, /192\.168\.77\.22 /);
         assert.doesNotMatch(leads, /192\.168\.77\.2 /);
       });
-      ping(podA, "10.42.1.2");
-      ping(podB, "10.42.0.2");
+      await eventually(() => ping(podA, "10.42.1.2", { seconds: 1 }));
+      await eventually(() => ping(podB, "10.42.0.2", { seconds: 1 }));
     });
 
     test("a program that starts again changes nothing that is right", async () => {
@@ -228,7 +235,7 @@ for (const backend of ["vxlan", "host-gw"] as const) {
         a.namespace.exec("nft", ["list", "ruleset"]),
       ];
       const before = state();
-      a.restart();
+      await a.restart();
       for (const node of known.values()) a.send({ put: node });
       a.start(backend, "192.168.77.1");
       await a.started();
@@ -239,7 +246,7 @@ for (const backend of ["vxlan", "host-gw"] as const) {
 
     test("a node that is deleted is no longer reached", async () => {
       a.send({ remove: "b" });
-      await eventually(() => assert.throws(() => ping(podA, "10.42.1.2"), /unreachable/i));
+      await eventually(() => assert.throws(() => ping(podA, "10.42.1.2", { seconds: 1 }), /unreachable/i));
       if (backend === "vxlan") assert.equal(a.namespace.exec("bridge", ["fdb", "show", "dev", "flannel.1"]), "");
     });
   });

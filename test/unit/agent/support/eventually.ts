@@ -1,5 +1,5 @@
 /** Tries until `check` no longer throws; throws its last error after `timeoutMs`. For the kernel's and programs' work. */
-export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 10_000): Promise<T> {
+export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 60_000): Promise<T> {
   const untilMs = Date.now() + timeoutMs;
   for (;;) {
     try {

@@ -17,12 +17,15 @@ export class Peer {
     return this.#request({ kind: "serve", name, port });
   }
 
-  /** "name source-address" of whoever answered; rejects with an error whose message is the code. */
-  tcp(host: string, port: number, localAddress?: string): Promise<string> {
-    return this.#request({ kind: "tcp", host, port, ...(localAddress ? { localAddress } : {}) });
+  /**
+   * "name source-address" of whoever answered; rejects with an error whose message is the code. `timeoutMs` is for those
+   * who expect silence: an answer takes as long as the machine wants.
+   */
+  tcp(host: string, port: number, timeoutMs = 30_000): Promise<string> {
+    return this.#request({ kind: "tcp", host, port, timeoutMs });
   }
 
-  /** The same over UDP; with `localPort` the socket, and so the flow, stays for the next call. */
+  /** The same over UDP, where what is not answered within a second is lost; with `localPort` the socket, and so the flow, stays for the next call. */
   udp(host: string, port: number, localPort = 0): Promise<string> {
     return this.#request({ kind: "udp", host, port, localPort });
   }

@@ -10,9 +10,13 @@ import { connect, createServer } from "node:net";
 export type TrafficRequest =
   | { id: number; kind: "serve"; name: string; port: number }
   | { id: number; kind: "dns"; server: string; name: string; type: string }
-  | { id: number; kind: "tcp" | "udp"; host: string; port: number; localAddress?: string; localPort?: number };
+  | { id: number; kind: "tcp"; host: string; port: number; timeoutMs: number }
+  | { id: number; kind: "udp"; host: string; port: number; localPort?: number };
 
-const timeoutMs = 1000;
+/** Nobody answers a datagram twice: whoever asked asks again. */
+const udpTimeoutMs = 1000;
+/** No test waits for this one: answers come, however late. */
+const dnsTimeoutMs = 30_000;
 /** UDP sockets stay open by local port, so that a flow goes on. */
 const flows = new Map<number, Socket>();
 
@@ -31,7 +35,7 @@ async function handle(request: TrafficRequest): Promise<string> {
 }
 
 async function askDns({ server, name, type }: { server: string; name: string; type: string }): Promise<unknown> {
-  const resolver = new Resolver({ timeout: 2000, tries: 1 });
+  const resolver = new Resolver({ timeout: dnsTimeoutMs, tries: 1 });
   resolver.setServers([server]);
   return type === "PTR" ? resolver.reverse(name) : resolver.resolve(name, type);
 }
@@ -48,9 +52,9 @@ async function serve(name: string, port: number): Promise<string> {
   return "serving";
 }
 
-function askTcp({ host, port, localAddress }: { host: string; port: number; localAddress?: string }): Promise<string> {
+function askTcp({ host, port, timeoutMs }: { host: string; port: number; timeoutMs: number }): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, ...(localAddress ? { localAddress } : {}) });
+    const socket = connect({ host, port });
     let text = "";
     socket.setTimeout(timeoutMs, () => socket.destroy(Object.assign(new Error("timeout"), { code: "ETIMEDOUT" })));
     socket.on("data", (chunk) => (text += chunk));
@@ -78,7 +82,7 @@ async function askUdp({
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
       () => settle(() => reject(Object.assign(new Error("timeout"), { code: "ETIMEDOUT" }))),
-      timeoutMs,
+      udpTimeoutMs,
     );
     const settle = (then: () => void) => {
       clearTimeout(timer);

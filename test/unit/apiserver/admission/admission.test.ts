@@ -160,6 +160,26 @@ test("a pod of an unknown service account or priority class is refused by name",
   await assert.rejects(create(pods, pod({ priority: 9 })), /the integer value of priority \(9\) must not be provided/);
 });
 
+test("a pod that comes before its namespace's own account waits for it, as long as a controller needs", async (t) => {
+  const { create, client, clock } = await start(t);
+  const early = create(pods, {
+    metadata: { name: "early", namespace: "kube-system" },
+    spec: { containers: [{ name: "c" }] },
+  });
+  await clock.advance(200);
+  client.put(serviceAccounts, { metadata: { name: "default", namespace: "kube-system" } });
+  await clock.advance(200);
+  assert.equal((await early).spec?.serviceAccountName, "default");
+
+  client.put(namespaces, { metadata: { name: "bare" } });
+  const refused = assert.rejects(
+    create(pods, { metadata: { name: "p", namespace: "bare" }, spec: { containers: [{ name: "c" }] } }),
+    /pods "p" is forbidden: error looking up service account bare\/default: serviceaccount "default" not found/,
+  );
+  await clock.advance(2000);
+  await refused;
+});
+
 test("automountServiceAccountToken false keeps the token out, the pod's word before the account's", async (t) => {
   const { create, client } = await start(t);
   assert.equal((await create(pods, pod({ automountServiceAccountToken: false }))).spec?.volumes, undefined);

@@ -98,7 +98,7 @@ describe("custom resources that a webhook converts", () => {
       const key = `/registry/stable.example.com/boxes/default/${probe}`;
       const entry = await api.store.get(key);
       await api.delete(`${at("v2")}/${probe}`);
-      if (entry?.value.toString().includes(`stable.example.com/${of}`)) return;
+      if (entry && JSON.parse(entry.value.toString()).apiVersion === `stable.example.com/${of}`) return;
     }
   }
 

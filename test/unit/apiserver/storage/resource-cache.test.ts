@@ -2,9 +2,12 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { findResource } from "../../../../src/api/registry.ts";
+import type { Call, Core } from "../../../../src/apiserver/core.ts";
+import { CacheSet } from "../../../../src/apiserver/storage/cache-set.ts";
 import { keyFor, toStored } from "../../../../src/apiserver/storage/codec.ts";
 import { type CacheEvent, ResourceCache } from "../../../../src/apiserver/storage/resource-cache.ts";
 import { StoreFeed } from "../../../../src/apiserver/storage/store-feed.ts";
+import { watch } from "../../../../src/apiserver/verbs/watch.ts";
 import { silentLogger } from "../../../../src/machinery/log.ts";
 import type { StatusError } from "../../../../src/machinery/status.ts";
 import { openSqliteStore } from "../../../../src/store/sqlite/sqlite-store.ts";
@@ -138,3 +141,26 @@ test("a store's watch that lost its place begins anew: watchers are told to list
   await cache.barrier();
   assert.equal(cache.size, 2);
 });
+
+for (const when of ["before its request comes to it", "while its cache is filled"]) {
+  test(`a watch of a resource that is withdrawn ${when} is told to go`, async (t) => {
+    const { clock, store, feed, write } = await setUp(t);
+    await write("a", "1");
+    const caches = new CacheSet(store, feed, clock);
+    const drop = () => caches.drop(facts);
+    if (when.startsWith("before")) drop();
+    const ends: (string | undefined)[] = [];
+    const sink = { open() {}, changes() {}, bookmark() {}, end: (error?: Error) => ends.push(error?.message) };
+    const core = { caches, store, ioClock: clock } as unknown as Core;
+    const started = watch(core, { facts, namespace: "default" } as Call, {}, sink);
+    if (!when.startsWith("before")) drop();
+    await started;
+    assert.deepEqual(ends, ["the resource configmaps is no longer served"]);
+    // Others that are still under way read what is there, and nothing stays behind.
+    const late = caches.of(facts);
+    await write("b", "1");
+    await late.barrier();
+    assert.equal(late.size, 2);
+    assert.deepEqual([...caches.all()], []);
+  });
+}

@@ -176,7 +176,7 @@ async function collect(socket: ws.WebSocket) {
 }
 
 async function get(port: number, path: string, headers: Record<string, string> = {}) {
-  const request = httpRequest({ port, path, headers });
+  const request = httpRequest({ host: "127.0.0.1", port, path, headers });
   request.end();
   const [response] = (await once(request, "response")) as [IncomingMessage];
   const chunks: Buffer[] = [];
@@ -350,6 +350,7 @@ test("what the kubelet refuses is answered before anything is switched, and so i
 /** Switches a raw connection to SPDY, as kubectl does without WebSockets. */
 async function upgradeRaw(port: number, path: string, protocol: string) {
   const request = httpRequest({
+    host: "127.0.0.1",
     port,
     path,
     method: "POST",
@@ -385,6 +386,7 @@ test("a client that speaks SPDY is joined with the kubelet byte for byte", async
 async function openTunnel(port: number, path: string): Promise<Duplex> {
   const protocol = "SPDY/3.1+portforward.k8s.io";
   const request = httpRequest({
+    host: "127.0.0.1",
     port,
     path,
     headers: {
@@ -519,7 +521,7 @@ test("a log that nobody reads holds the kubelet up", async (t) => {
       push();
     },
   });
-  const request = httpRequest({ port, path: "/log?follow=true" });
+  const request = httpRequest({ host: "127.0.0.1", port, path: "/log?follow=true" });
   request.end();
   const [response] = (await once(request, "response")) as [IncomingMessage];
   // Until nothing moves: the same count over many turns while the sender waits.

@@ -116,6 +116,22 @@ test("an empty container goes with the last field that was applied in it", () =>
   assert.deepEqual(object.spec, { containers: [{ name: "a" }] });
 });
 
+test("a list that its applier empties goes for all who own it, a struct that another owns stays empty", () => {
+  const container = { name: "a", env: [{ name: "B" }], securityContext: { runAsUser: 1 } };
+  const first = apply(undefined, config({ containers: [container] }));
+  const ofContainer = (fields: object) => ({
+    "f:spec": { "f:containers": { 'k:{"name":"a"}': { ".": {}, "f:name": {}, "f:securityContext": {}, ...fields } } },
+  });
+  const other = { manager: "other", operation: "Update", apiVersion: "v1", fieldsType: "FieldsV1" };
+  const managedFields = [
+    ...first.metadata.managedFields!,
+    { ...other, fieldsV1: ofContainer({ "f:env": {} }) },
+  ] as NonNullable<KubeObject["metadata"]["managedFields"]>;
+  const object = apply({ ...first, metadata: { ...first.metadata, managedFields } }, config({}));
+  assert.deepEqual(object.spec, { containers: [{ name: "a", securityContext: {} }] });
+  assert.deepEqual(owners(object)["Update other"], ofContainer({}));
+});
+
 test("changing a field of another manager is a conflict that names it", () => {
   const live = update(undefined, config({ replicas: 1 }), "kubectl-client-side-apply");
   const error = conflictOf(() => apply(live, config({ replicas: 2 })));
