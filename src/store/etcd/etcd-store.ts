@@ -14,7 +14,7 @@ import {
   type WriteResult,
 } from "../store.ts";
 import { WatchSet } from "../watch-set.ts";
-import { Compactor, compactionKey, compactTo } from "./compactor.ts";
+import { Compactor, compactionKey, compactionTold, compactTo } from "./compactor.ts";
 import { EtcdConnection, type EtcdServer } from "./etcd-connection.ts";
 import { isCompacted, isFutureRevision, isLeaseNotFound, isOversize } from "./etcd-errors.ts";
 import { kv, leaseGrant, maintenance } from "./etcd-messages.ts";
@@ -25,6 +25,7 @@ import { oldestRevision } from "./oldest-revision.ts";
 import { replay } from "./replay.ts";
 import { raiseTo } from "./revision-raise.ts";
 import { writeSnapshot } from "./snapshot.ts";
+import { snapshotRevision } from "./snapshot-revision.ts";
 import { tlsFromFiles } from "./tls-files.ts";
 import { toEntry } from "./watch-events.ts";
 import { WatchHub } from "./watch-hub.ts";
@@ -202,6 +203,8 @@ class EtcdStore implements Store {
   async compactedRevision(): Promise<number> {
     this.#assertOpen();
     await this.#compactor.settled();
+    // Without a watch nobody tells what other servers compact.
+    if (!this.#hub.running) this.#compacted = undefined;
     this.#compacted ??= await oldestRevision(this.#connection, ioClock);
     return this.#compacted;
   }
@@ -224,16 +227,10 @@ class EtcdStore implements Store {
   }
 
   async snapshot(path: string): Promise<{ readonly revision: number }> {
-    // The member that is copied has come to this revision when it has answered.
-    const revision = await this.currentRevision();
-    const stream = this.#connection.stream(maintenance.snapshot, {});
-    await writeSnapshot(
-      path,
-      (async function* () {
-        for await (const { blob } of stream) yield blob;
-      })(),
-    );
-    return { revision };
+    // The member that is copied has come to every write that was answered when it has answered this.
+    await this.currentRevision();
+    await writeSnapshot(path, this.#connection.stream(maintenance.snapshot, {}));
+    return { revision: await snapshotRevision(path) };
   }
 
   async close(): Promise<void> {
@@ -332,7 +329,7 @@ class EtcdStore implements Store {
     this.#see(progress);
     for (const { key, entry } of events) {
       // Another server compacts to what it writes here.
-      if (key === compactionKey && entry) this.#learnCompacted(Number(entry.value.toString()) || 0);
+      if (key === compactionKey && entry) this.#learnCompacted(compactionTold(entry.value));
     }
     this.#watches.emit(events, progress);
   }
