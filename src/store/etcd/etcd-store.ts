@@ -1,4 +1,5 @@
 import { type Clock, ioClock } from "../../machinery/clock.ts";
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
 import type { DatastoreFiles } from "../datastore-endpoint.ts";
 import {
@@ -16,7 +17,7 @@ import {
 import { WatchSet } from "../watch-set.ts";
 import { Compactor, compactionKey, compactionTold, compactTo } from "./compactor.ts";
 import { EtcdConnection, type EtcdServer } from "./etcd-connection.ts";
-import { isCompacted, isFutureRevision, isLeaseNotFound, isOversize } from "./etcd-errors.ts";
+import { isCompacted, isFutureRevision, isLeaseNotFound, isOversize, untrustedReason } from "./etcd-errors.ts";
 import { kv, leaseGrant, maintenance } from "./etcd-messages.ts";
 import { prefixRange } from "./key-range.ts";
 import { KeyTurns } from "./key-turns.ts";
@@ -54,7 +55,7 @@ type Put = { readonly value: Buffer; readonly ttlSeconds: number | undefined };
 
 /**
  * Opens a store on etcd, and asks it for its revision. Rejects with UnavailableError when no member answers, with
- * ConfigurationError when the files for TLS cannot be used.
+ * ConfigurationError when the files for TLS cannot be used or etcd's certificate is not accepted.
  */
 export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
   const store = new EtcdStore(options);
@@ -63,7 +64,12 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
     return store;
   } catch (error) {
     await store.close();
-    throw error;
+    const reason = untrustedReason(error);
+    if (reason === undefined) throw error;
+    throw new ConfigurationError(
+      `the certificate of etcd is not trusted: ${reason}; give its authority with --datastore-cafile, ` +
+        "and etcd's address as its certificate has it",
+    );
   }
 }
 
