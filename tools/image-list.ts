@@ -27,7 +27,7 @@ export interface PlatformImages {
 export function imagesFor(platform: Platform, isOwn: boolean): PlatformImages {
   const { architecture } = platform;
   const named = (name: string, tag: string) => (isOwn ? `${name}:${tag}` : `${name}:${tag}-${architecture}`);
-  const released = (name: string) => (isOwn ? [name, named(name, versionTag)] : [named(name, versionTag)]);
+  const released = (name: string) => (isOwn ? ["latest", versionTag] : [versionTag]).map((tag) => named(name, tag));
   const tools = { DEBIAN_ARCHITECTURE: platform.debian, GNU_TRIPLET: platform.gnu };
 
   const runtime: Image = {

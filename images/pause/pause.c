@@ -53,13 +53,7 @@ static void handle(long signal, void (*handler)(int), unsigned long flags) {
 #if defined(__x86_64__)
   action.flags |= 0x04000000; /* SA_RESTORER, which this kernel demands */
 #endif
-#if defined(__aarch64__)
-  /* No restorer in this architecture's structure: the mask follows the flags. */
-  struct { void (*handler)(int); unsigned long flags; unsigned long long mask; } short_action = {handler, flags, 0};
-  call(nr_rt_sigaction, signal, (long)&short_action, 0, 8);
-#else
   call(nr_rt_sigaction, signal, (long)&action, 0, 8);
-#endif
 }
 
 void _start(void) {

@@ -101,6 +101,8 @@ export interface AdmissionPlugin {
   validate?(attributes: AdmissionAttributes): Promise<void>;
   /** The request that was admitted failed or was a dry run: give back what `admit` allocated. */
   release?(attributes: AdmissionAttributes): void;
+  /** The request that was admitted is over, after `release` where it failed: what it kept others from doing they may do now. */
+  done?(attributes: AdmissionAttributes): void;
 }
 
 /** What subresource handlers and admission plugins get to work with. */

@@ -1,44 +1,52 @@
 import type Docker from "dockerode";
 import { nodes } from "../api/generated/core-v1.ts";
+import type { Client } from "../client/client.ts";
+import { type Clock, ioClock } from "../machinery/clock.ts";
 import { StatusError } from "../machinery/status.ts";
 import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
 import { labels } from "./cluster-names.ts";
-import { type Cluster, type ClusterNode, datastoreOfNode, getCluster, removeContainer } from "./inventory.ts";
+import {
+  type Cluster,
+  type ClusterNode,
+  datastoreOfNode,
+  getCluster,
+  removeContainer,
+  stopContainer,
+} from "./inventory.ts";
 import { clientOf } from "./kubeconfig-client.ts";
+import { leaveEtcd } from "./leave-etcd.ts";
 import { updateLoadBalancer } from "./load-balancer.ts";
 import { deletionProblem } from "./quorum.ts";
 
 /**
  * Removes a node from its cluster for good; its pods are made anew elsewhere.
- * @param options.force also a server that embedded etcd's quorum needs; its container is then removed, and nothing is
- * waited for
+ * @param options.force also a server that embedded etcd's quorum needs; only its container is removed then
  * @throws when the cluster cannot do without the node
  */
 export async function deleteNode(
   docker: Docker,
   node: ClusterNode,
   options: { readonly force: boolean } = { force: false },
+  clock: Clock = ioClock,
 ): Promise<void> {
-  if (node.role === "server") return deleteServer(docker, node, options.force);
+  if (node.role === "server") return deleteServer(docker, node, options.force, clock);
   await removeContainer(docker, node.name);
   await deleteNodeObject(docker, node.cluster, node.name);
 }
 
-async function deleteServer(docker: Docker, node: ClusterNode, force: boolean): Promise<void> {
+async function deleteServer(docker: Docker, node: ClusterNode, force: boolean, clock: Clock): Promise<void> {
   const cluster = await getCluster(docker, node.cluster);
   const problem = deletionProblem(circumstances(cluster, node));
   if (problem && !(force && problem.force)) throw new Error(problem.message);
   // Nothing new reaches it from now on.
   await updateLoadBalancer(docker, cluster.name, node.name);
-  if (problem) {
-    await removeContainer(docker, node.name);
-    return;
+  if (!problem && datastoreOfNode(node) === "etcd") {
+    await withClient(docker, cluster, (client) => leaveEtcd(client, node.name, clock));
   }
-  // While it still runs: of two members both are needed to agree that one goes.
-  if (datastoreOfNode(node) === "etcd") await deleteNodeObject(docker, cluster.name, node.name);
+  // In order, so that it hands over what it leads and takes its address back.
+  await stopContainer(docker, node.name);
   await removeContainer(docker, node.name);
-  // Its kubelet may have registered it again meanwhile.
-  await deleteNodeObject(docker, cluster.name, node.name);
+  if (!problem) await deleteNodeObject(docker, cluster.name, node.name);
 }
 
 function circumstances(cluster: Cluster, node: ClusterNode) {
@@ -55,9 +63,14 @@ function circumstances(cluster: Cluster, node: ClusterNode) {
 
 /** Deletes a Node object, so that pods of a node whose container is gone are replaced at once. */
 export async function deleteNodeObject(docker: Docker, cluster: string, name: string): Promise<void> {
-  const client = clientOf(await fetchKubeconfig(docker, await getCluster(docker, cluster)));
+  await withClient(docker, await getCluster(docker, cluster), (client) => client.delete(nodes, name));
+}
+
+/** What is not there is as good as deleted. */
+async function withClient(docker: Docker, cluster: Cluster, work: (client: Client) => Promise<unknown>): Promise<void> {
+  const client = clientOf(await fetchKubeconfig(docker, cluster));
   try {
-    await client.delete(nodes, name);
+    await work(client);
   } catch (error) {
     if (!(error instanceof StatusError && error.code === 404)) throw error;
   } finally {

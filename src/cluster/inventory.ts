@@ -101,10 +101,26 @@ export async function removeCluster(docker: Docker, name: string): Promise<void>
   await Promise.all(networks.map(({ Id }) => docker.getNetwork(Id).remove().catch(ignoreGone)));
 }
 
+/** How long a container gets to end in order before it is killed, seconds. */
+const stopSeconds = 20;
+
+export async function stopContainer(docker: Docker, container: string): Promise<void> {
+  await docker.getContainer(container).stop({ t: stopSeconds }).catch(ignoreUnchanged);
+}
+
+export async function startContainer(docker: Docker, container: string): Promise<void> {
+  await docker.getContainer(container).start().catch(ignoreUnchanged);
+}
+
 export async function removeContainer(docker: Docker, container: string): Promise<void> {
   await docker.getContainer(container).remove({ force: true, v: true }).catch(ignoreGone);
 }
 
 function ignoreGone(error: { statusCode?: number }): void {
   if (error.statusCode !== 404) throw error;
+}
+
+/** 304: it is in that state already. */
+function ignoreUnchanged(error: { statusCode?: number }): void {
+  if (error.statusCode !== 304) throw error;
 }

@@ -2,7 +2,7 @@ import type Docker from "dockerode";
 import { type Clock, ioClock } from "../machinery/clock.ts";
 import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
 import { contextName } from "./cluster-names.ts";
-import { type Cluster, containersOf, removeCluster } from "./inventory.ts";
+import { type Cluster, containersOf, removeCluster, startContainer, stopContainer } from "./inventory.ts";
 import {
   defaultKubeconfigPath,
   mergeKubeconfig,
@@ -35,7 +35,7 @@ export async function startCluster(
           await Promise.all(
             // Together: embedded etcd answers when most of the servers are there.
             containersOf(cluster).map(async ({ name }) => {
-              await docker.getContainer(name).start().catch(ignoreUnchanged);
+              await startContainer(docker, name);
               say(name);
             }),
           );
@@ -76,19 +76,12 @@ export async function startCluster(
   }
 }
 
-/** How long a node gets to end in order before it is killed, seconds. */
-const stopSeconds = 20;
-
 export async function stopCluster(docker: Docker, cluster: Cluster): Promise<void> {
   await runSteps([
     {
       title: `Stop ${cluster.nodes.length} nodes`,
       run: async () => {
-        await Promise.all(
-          containersOf(cluster).map(({ name }) =>
-            docker.getContainer(name).stop({ t: stopSeconds }).catch(ignoreUnchanged),
-          ),
-        );
+        await Promise.all(containersOf(cluster).map(({ name }) => stopContainer(docker, name)));
       },
     },
   ]);
@@ -111,9 +104,4 @@ export async function deleteCluster(docker: Docker, cluster: Cluster): Promise<v
       },
     },
   ]);
-}
-
-/** 304: it is in that state already. */
-function ignoreUnchanged(error: { statusCode?: number }): void {
-  if (error.statusCode !== 304) throw error;
 }

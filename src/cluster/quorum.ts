@@ -47,7 +47,7 @@ export function deletionProblem(deletion: ServerDeletion): { message: string; fo
   if (running < present) {
     const message =
       `${running} of ${servers.length} servers run, and ${present} are needed for etcd to take "${name}" out; ` +
-      "start the others first, or use --force to remove its container alone: etcd will count it as lost until then";
+      `start the others first, or use --force to remove its container alone, and kubectl delete node ${name} later`;
     return { message, force: true };
   }
   const left = servers.filter((server) => server.running && server.name !== name).length;
@@ -55,6 +55,6 @@ export function deletionProblem(deletion: ServerDeletion): { message: string; fo
   if (left >= needed) return undefined;
   const message =
     `without "${name}" ${left} of ${servers.length - 1} servers would run, and ${needed} are needed for etcd to answer; ` +
-    "start the others first, or use --force";
+    `start the others first, or use --force to remove its container alone, and kubectl delete node ${name} later`;
   return { message, force: true };
 }

@@ -196,8 +196,7 @@ export const serverFlags: readonly Flag[] = [
     name: "cluster-init",
     env: "K3S_CLUSTER_INIT",
     type: "boolean",
-    help: "Initialise a cluster with embedded etcd",
-    refused: notYet,
+    help: "Initialise a cluster with embedded etcd; what is in SQLite moves there",
   },
   {
     name: "cluster-reset",
@@ -216,7 +215,7 @@ export const serverFlags: readonly Flag[] = [
     help: "Settings of the cloud controller",
     refused: notYet,
   },
-  { name: "etcd-arg", type: "list", help: "Settings of etcd", refused: notYet },
+  { name: "etcd-arg", type: "list", help: "Settings of embedded etcd (setting=value)" },
   {
     name: "datastore-endpoint",
     env: "K3S_DATASTORE_ENDPOINT",
@@ -226,6 +225,7 @@ export const serverFlags: readonly Flag[] = [
   { name: "datastore-cafile", env: "K3S_DATASTORE_CAFILE", type: "string", help: "Datastore's CA file" },
   { name: "datastore-certfile", env: "K3S_DATASTORE_CERTFILE", type: "string", help: "Datastore's certificate file" },
   { name: "datastore-keyfile", env: "K3S_DATASTORE_KEYFILE", type: "string", help: "Datastore's key file" },
+  { name: "etcd-expose-metrics", type: "boolean", help: "Serve embedded etcd's metrics on the node's address, too" },
   { name: "etcd-disable-snapshots", type: "boolean", help: "Take no etcd snapshots" },
   { name: "default-local-storage-path", type: "string", help: "Path of local volumes" },
   {

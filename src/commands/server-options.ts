@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { isIP } from "node:net";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { nodeAddress } from "../agent/node-address.ts";
 import { parseCidr } from "../machinery/cidr.ts";
@@ -33,6 +34,7 @@ export function serverOptionsFrom(
   const token = tokenFrom(flags, "token", "token-file");
   return {
     dataDir,
+    nodeName: agent?.nodeName ?? (flags.string("node-name") ?? hostname()).toLowerCase(),
     bindAddress: flags.string("bind-address")!,
     httpsPort,
     advertiseAddress: address,
@@ -56,6 +58,12 @@ export function serverOptionsFrom(
     disableHelmController: flags.boolean("disable-helm-controller"),
     datastore: datastoreFrom(flags),
     join: joinFrom(flags, token),
+    clusterInit: flags.boolean("cluster-init"),
+    etcd: {
+      address: flags.list("node-ip")[0] ?? agent?.nodeIps[0] ?? address,
+      exposeMetrics: flags.boolean("etcd-expose-metrics"),
+      extraArguments: flags.list("etcd-arg"),
+    },
     version,
     agent,
   };

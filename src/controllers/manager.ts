@@ -30,6 +30,8 @@ export interface ControllerManagerOptions {
   readonly signal: AbortSignal;
   /** Controllers to run; default: all. */
   readonly factories?: readonly ControllerFactory[];
+  /** Controllers of others to run beside them. */
+  readonly additional?: readonly ControllerFactory[];
 }
 
 export interface ControllerManager {
@@ -46,7 +48,7 @@ export function startControllers(options: ControllerManagerOptions): ControllerM
   const informers = new SharedInformers(options);
   const running: Promise<void>[] = [];
   const syncing: Promise<void>[] = [];
-  for (const { name, create } of options.factories ?? controllerFactories) {
+  for (const { name, create } of [...(options.factories ?? controllerFactories), ...(options.additional ?? [])]) {
     const used = informers.recording();
     const client = options.clientFor(name);
     const log = logger.child({ controller: name });

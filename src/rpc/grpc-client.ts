@@ -308,7 +308,8 @@ export class GrpcClient {
       status = headers;
     });
     stream.on("error", (error) => {
-      broken = error;
+      // That the connection broke is said of the call; why stands behind.
+      broken = error.cause instanceof Error ? error.cause : error;
     });
     stream.on("close", () => {
       const number = status["grpc-status"];

@@ -3,7 +3,7 @@ import { builtInResources } from "../api/registry.ts";
 import type { Client } from "../client/client.ts";
 import { fencedClient } from "../client/fenced-client.ts";
 import { type Leadership, runAsLeader } from "../client/leader-election.ts";
-import type { ControllersConfig } from "../controllers/controller.ts";
+import type { ControllerFactory, ControllersConfig } from "../controllers/controller.ts";
 import { clusterClock, ioClock } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
 
@@ -14,6 +14,8 @@ export interface ControlLoopsOptions {
   readonly nodeName: string;
   readonly client: (name: string, groups: readonly string[]) => Client;
   readonly controllers: ControllersConfig;
+  /** Beside Kubernetes' own: they look after the servers themselves, as the supervisor. */
+  readonly clusterControllers: readonly ControllerFactory[];
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
@@ -31,6 +33,8 @@ export function loadControlLoops(scheduler: boolean): LoadedLoops {
   };
 }
 
+const supervisor = ["system:k3s-supervisor", ["system:masters", "system:authenticated"]] as const;
+
 /** Who leads when nobody else can: always, and until it is told to stop. */
 const alone = (signal: AbortSignal): Leadership => ({ signal, lost: new AbortController().signal, holds: () => true });
 
@@ -43,11 +47,11 @@ export async function startControlLoops(
   options: ControlLoopsOptions,
   loaded: LoadedLoops,
 ): Promise<{ readonly stopped: Promise<void> }> {
-  const { shared, nodeName, logger, signal } = options;
+  const { shared, nodeName, clusterControllers, logger, signal } = options;
   const identity = `${nodeName}_${randomUUID()}`;
   const run = (name: string, lead: (leadership: Leadership) => Promise<void>): Promise<void> => {
     if (!shared) return lead(alone(signal));
-    const client = options.client("system:k3s-supervisor", ["system:masters", "system:authenticated"]);
+    const client = options.client(...supervisor);
     const election = { client, namespace: "kube-system", name, identity, clock: ioClock, logger };
     return runAsLeader(election, signal, lead);
   };
@@ -64,11 +68,14 @@ export async function startControlLoops(
       const controllers = startControllers({
         client: clientOf(leadership, "system:kube-controller-manager", ["system:authenticated"]),
         clientFor: (name) =>
-          clientOf(leadership, `system:serviceaccount:kube-system:${name}`, [
-            "system:serviceaccounts",
-            "system:serviceaccounts:kube-system",
-            "system:authenticated",
-          ]),
+          clusterControllers.some((factory) => factory.name === name)
+            ? clientOf(leadership, ...supervisor)
+            : clientOf(leadership, `system:serviceaccount:kube-system:${name}`, [
+                "system:serviceaccounts",
+                "system:serviceaccounts:kube-system",
+                "system:authenticated",
+              ]),
+        additional: clusterControllers,
         clock: clusterClock,
         logger,
         config: options.controllers,

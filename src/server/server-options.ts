@@ -5,6 +5,8 @@ import type { DatastoreEndpoint, DatastoreFiles } from "../store/datastore-endpo
 export interface ServerOptions {
   /** "/var/lib/rancher/k3s": everything lives below its `server` and `agent` folders. */
   readonly dataDir: string;
+  /** The name of the machine among the servers: its node's, where it has one. */
+  readonly nodeName: string;
   readonly bindAddress: string;
   readonly httpsPort: number;
   readonly advertiseAddress: string;
@@ -33,6 +35,16 @@ export interface ServerOptions {
   readonly datastore: { readonly endpoint: DatastoreEndpoint; readonly files: DatastoreFiles };
   /** https URL of a server of the cluster that this one joins. Absent without a token, and with a datastore of its own. */
   readonly join: string | undefined;
+  /** Begins a cluster that lives in embedded etcd. */
+  readonly clusterInit: boolean;
+  readonly etcd: {
+    /** The node's address, which other members reach this server's by. */
+    readonly address: string;
+    /** Metrics also on the node's address. */
+    readonly exposeMetrics: boolean;
+    /** "setting=value" of etcd's configuration file. */
+    readonly extraArguments: readonly string[];
+  };
   /** "v1.36.0+k3ts1" */
   readonly version: string;
   /** The node in this server; absent with --disable-agent. */

@@ -20,12 +20,14 @@ import { ConfigurationError } from "../machinery/configuration-error.ts";
 import type { Logger } from "../machinery/log.ts";
 import type { KubeObject, ResourceType } from "../machinery/object.ts";
 import { TunnelServer } from "../tunnel/tunnel-server.ts";
+import { readBootstrapData } from "./bootstrap-data.ts";
 import { certificateAuthority } from "./certificate-authority.ts";
 import type { ServerCertificates } from "./certificates.ts";
 import { ensureClusterDns } from "./cluster-dns.ts";
 import { containerHost } from "./container-host.ts";
 import { loadControlLoops, startControlLoops } from "./control-loops.ts";
 import { dialAddress, isLoopback } from "./dial-address.ts";
+import { startOwnEtcd } from "./etcd/own-etcd.ts";
 import { defaultKubeconfigPath, renderComponentKubeconfig, renderKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
 import { deployManifests } from "./manifests/deploy.ts";
 import { writePackagedManifests } from "./manifests/packaged.ts";
@@ -83,11 +85,13 @@ export async function startServer(
       // Awaited below, when the control plane is up.
       node.catch(() => {});
     }
-    const nodeName = options.agent?.nodeName ?? hostname().toLowerCase();
+    const { nodeName } = options;
     const serviceIp = parseCidr(options.serviceCidr).nth(1);
+    const etcd = await startOwnEtcd(options, { directory, nodeName, logger, signal });
+    if (etcd) endings.push(() => etcd.stop());
     const { store, certificates, tokens } = await openCluster(options, {
       directory,
-      datastore: datastoreOf(options),
+      datastore: etcd ?? options.datastore,
       servingNames: servingNames(options, nodeName, serviceIp),
       othersRun: async (shared) => {
         const servers = await listServerLeases(shared, options.advertisePort);
@@ -160,6 +164,7 @@ export async function startServer(
         disableServiceLb: options.disabled.has("servicelb"),
       }),
       apiServers: () => apiServer.addresses(),
+      ...(etcd ? { bootstrapData: () => readBootstrapData(directory), databaseInfo: () => etcd.info() } : {}),
       ready: () => ready,
       staticDirectory: join(directory, "static"),
       logger,
@@ -218,6 +223,7 @@ export async function startServer(
             clock: clusterClock,
           }),
         },
+        clusterControllers: etcd ? [etcd.memberController] : [],
         logger,
         signal,
       },
@@ -248,8 +254,10 @@ export async function startServer(
 
     const agent = await node;
     if (agent) endings.push(() => agent.stop());
+    if (etcd && agent) etcd.markNode(supervisorClient, signal);
     logger.info("k3s is up and running");
-    return { stop, ...(agent ? { failed: agent.failed } : {}) };
+    const failures = [...(agent ? [agent.failed] : []), ...(etcd ? [etcd.removed] : [])];
+    return { stop, ...(failures.length > 0 ? { failed: Promise.race(failures) } : {}) };
   } catch (error) {
     joinable.reject(error);
     stopping.abort(error);
@@ -260,18 +268,6 @@ export async function startServer(
     await stop();
     throw error;
   }
-}
-
-/**
- * The database that holds the cluster. Embedded etcd (server/etcd/) is started here, and then is a datastore as any other;
- * a server that joins takes the cluster's authorities first (join-cluster.ts).
- */
-function datastoreOf(options: ServerOptions): ServerOptions["datastore"] {
-  if (options.join === undefined) return options.datastore;
-  throw new ConfigurationError(
-    "--server (K3S_URL): joining a server needs embedded etcd, which is not supported by this version of k3ts; " +
-      "give all servers the same --datastore-endpoint, start this node with `agent`, or leave --server out",
-  );
 }
 
 async function startNode(options: NodeOptions, context: Parameters<typeof startAgent>[1]): Promise<Agent> {
@@ -353,6 +349,7 @@ function servingNames(options: ServerOptions, nodeName: string, serviceIp: strin
     ...(agent?.nodeIps ?? []),
     ...(agent?.nodeExternalIps ?? []),
     advertiseAddress,
+    options.etcd.address,
     serviceIp,
     // Programs in other containers reach a published port there: tests that run in a container do.
     ...(host ? [host] : []),

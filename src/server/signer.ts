@@ -71,10 +71,15 @@ class Signer {
       this.#waiting.delete(batch);
       if (this.#waiting.size > 0) return;
       worker.unref();
-      this.#idle = ioClock.after(idleMs, () => void worker.terminate());
+      this.#idle = ioClock.after(idleMs, () => {
+        // Whoever comes while it ends gets another one.
+        this.#worker = undefined;
+        void worker.terminate();
+      });
     });
     const ended = (why: string) => {
-      if (this.#worker === worker) this.#worker = undefined;
+      if (this.#worker !== worker) return;
+      this.#worker = undefined;
       for (const { reject } of this.#waiting.values()) reject(new Error(`the certificate signer ended: ${why}`));
       this.#waiting.clear();
     };

@@ -27,6 +27,8 @@ export interface SupervisorOptions {
   readonly apiServers: () => Promise<readonly string[]>;
   /** What a server that joins takes over; absent where none can. */
   readonly bootstrapData?: () => BootstrapData;
+  /** The body of `/db/info`, which tells the members of embedded etcd; absent where there is none. */
+  readonly databaseInfo?: () => Promise<string>;
   readonly ready: () => boolean;
   /** Directory whose files /static/ serves. */
   readonly staticDirectory: string;
@@ -133,16 +135,28 @@ export function createSupervisor(options: SupervisorOptions): (request: Incoming
     return "ok";
   });
 
-  route("server-bootstrap", async (request) => {
+  async function serverOf(request: Incoming): Promise<void> {
     const user = await userOf(request);
-    if (!user.groups.includes("k3s:server"))
-      throw forbidden({ group: "", resource: "" }, "", `user "${user.name}" is not a server`);
+    if (user.groups.includes("k3s:server")) return;
+    throw forbidden({ group: "", resource: "" }, "", `user "${user.name}" is not a server`);
+  }
+
+  route("server-bootstrap", async (request) => {
+    await serverOf(request);
     if (!options.bootstrapData)
       throw badRequest(
         "this cluster has no embedded etcd that a server could join; servers share its datastore instead",
       );
     return options.bootstrapData();
   });
+
+  const { databaseInfo } = options;
+  if (databaseInfo) {
+    app.get("/db/info", async (request, reply) => {
+      await serverOf(request.raw);
+      return reply.type("application/json").send(await databaseInfo());
+    });
+  }
 
   function clientCertificate(commonName: string, organizations: string[], body: Buffer): Promise<string> {
     const subject = { commonName, organizations, names: [], usage: "clientAuth" as const };
@@ -151,7 +165,8 @@ export function createSupervisor(options: SupervisorOptions): (request: Incoming
 
   const started = app.ready();
   return (request, response) => {
-    if (!/^\/(ping|cacerts|static\/.*|v1-k3s\/.*)$/.test(request.url?.replace(/\?.*$/s, "") ?? "")) return false;
+    if (!/^\/(ping|cacerts|static\/.*|v1-k3s\/.*|db\/info)$/.test(request.url?.replace(/\?.*$/s, "") ?? ""))
+      return false;
     const handle = () => app.routing(request as IncomingMessage, response as ServerResponse);
     started.then(handle, (error: unknown) => options.logger.error({ err: error }, "The supervisor did not start"));
     return true;

@@ -1,7 +1,6 @@
 import type { Clock } from "../machinery/clock.ts";
-import { ConfigurationError } from "../machinery/configuration-error.ts";
 import type { Logger } from "../machinery/log.ts";
-import { type DatastoreEndpoint, type DatastoreFiles, describeDatastore } from "./datastore-endpoint.ts";
+import type { DatastoreEndpoint, DatastoreFiles } from "./datastore-endpoint.ts";
 import { openSqliteStore } from "./sqlite/sqlite-store.ts";
 import type { Store } from "./store.ts";
 
@@ -29,11 +28,13 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
       const { openPostgresStore } = await import("./postgres/postgres-store.ts");
       return openPostgresStore({ endpoint, files: options.files, clock, logger });
     }
+    case "mysql": {
+      const { openMysqlStore } = await import("./mysql/mysql-store.ts");
+      return openMysqlStore({ endpoint, files: options.files, clock, logger });
+    }
     case "etcd": {
       const { openEtcdStore } = await import("./etcd/etcd-store.ts");
       return openEtcdStore({ servers: endpoint.servers, files: options.files, logger, clock });
     }
-    default:
-      throw new ConfigurationError(`the datastore ${describeDatastore(endpoint)} is not built in yet; use SQLite`);
   }
 }

@@ -226,4 +226,53 @@ describe("a store on etcd", () => {
     assert.equal(follower.errors.length, 0);
     await both.close();
   });
+
+  test("a full etcd refuses writes as not made and answers reads; freed, it is found again by itself", async () => {
+    await using database = await startDatabase("etcd", { args: ["--quota-backend-bytes=4000000"] });
+    const store = await open([database]);
+    const made: string[] = [];
+    const value = Buffer.alloc(100_000);
+    await assert.rejects(async () => {
+      for (let index = 0; index < 100; index++) {
+        const key = `/full/${index}`;
+        const result = await store.create(key, value);
+        assert.ok(result.ok);
+        made.push(key);
+      }
+    }, UnavailableError);
+    assert.match(store.problem() ?? "", /space exceeded; compact and defragment it/);
+    assert.deepEqual((await store.list("/full/")).entries.map(({ key }) => key).sort(), made.sort());
+    assert.match(store.problem() ?? "", /space exceeded/, "an answered read does not end it");
+    for (const { key, modRevision } of (await store.list("/full/")).entries)
+      assert.ok((await store.delete(key, modRevision)).ok);
+    await store.compact(await store.currentRevision());
+    await database.exec(["etcdctl", "defrag"]);
+    await database.exec(["etcdctl", "alarm", "disarm"]);
+    await eventually(() => assert.equal(store.problem(), undefined), waitMs);
+    await create(store, "/full/again");
+    await store.close();
+  });
+
+  test("large values are listed in pages and watched in fragments, and come whole", async () => {
+    await using database = await startDatabase("etcd");
+    const store = await open([database]);
+    const start = await store.currentRevision();
+    const value = (index: number) => Buffer.alloc(1_400_000, `${index}.`);
+    for (let index = 0; index < 30; index++) assert.ok((await store.create(`/large/${index}`, value(index))).ok);
+    const expected = Array.from({ length: 30 }, (_, index) => value(index));
+    const byIndex = (entries: readonly { key: string; value: Buffer }[]) =>
+      [...entries].sort((a, b) => Number(a.key.slice(7)) - Number(b.key.slice(7))).map((entry) => entry.value);
+    const listed = await store.list("/large/");
+    assert.ok(byIndex(listed.entries).every((bytes, index) => bytes.equals(expected[index]!)));
+    assert.equal(listed.entries.length, 30);
+    const follower = await Follower.of(store, "/large/", start);
+    await follower.reached(listed.revision);
+    assert.ok(
+      byIndex(follower.events.map((event) => event.entry!)).every((bytes, index) => bytes.equals(expected[index]!)),
+    );
+    assert.equal(follower.events.length, 30);
+    await assert.rejects(store.create("/large/too", Buffer.alloc(1_700_000)), /request is too large/);
+    assert.equal(store.problem(), undefined, "a request that is at fault is no problem of the store");
+    await store.close();
+  });
 });

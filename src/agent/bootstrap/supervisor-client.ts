@@ -99,8 +99,11 @@ export function connectSupervisor(server: string, token: string, context: JoinCo
   return joinThrough([server], token, context, async (supervisor) => supervisor);
 }
 
-/** A server of the same cluster is usually up in a second; after that there is no hurry. */
-const hurryMs = 2_000;
+/** A server that starts at the same time is up in a second or two: only after that is there something to say. */
+const silentMs = 2_000;
+
+/** A tenth of the time that has been waited already, within these bounds, milliseconds. */
+const [shortestPauseMs, longestPauseMs] = [100, 2_000];
 
 /**
  * Runs `work` with the supervisor of the first of `servers` (https URLs) with which it can be done. Trust is established
@@ -121,7 +124,7 @@ export async function joinThrough<T>(
   let trusted = false;
   let said = false;
   for (;;) {
-    const hurry = clock.now() - sinceMs < hurryMs;
+    const waitedMs = clock.now() - sinceMs;
     for (const url of urls) {
       try {
         const ca = await fetchCa(url, token);
@@ -132,7 +135,7 @@ export async function joinThrough<T>(
         signal.throwIfAborted();
         const final = error instanceof ConfigurationError && (url === urls[0] || !(error instanceof TrustError));
         if (final) throw error;
-        if (hurry || said) continue;
+        if (waitedMs < silentMs || said) continue;
         logger.info(
           { server: url.origin, error: (error as Error).message },
           "Waiting to retrieve agent configuration; server is not ready",
@@ -140,8 +143,8 @@ export async function joinThrough<T>(
       }
     }
     // One line a server and outage.
-    said ||= !hurry;
-    await clock.sleep(hurry ? 100 : 2000, signal);
+    said ||= waitedMs >= silentMs;
+    await clock.sleep(Math.min(longestPauseMs, Math.max(shortestPauseMs, waitedMs / 10)), signal);
   }
 }
 

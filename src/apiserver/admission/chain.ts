@@ -1,3 +1,4 @@
+import type { Store } from "../../store/store.ts";
 import type { Rbac } from "../authorization/rbac.ts";
 import type { AdmissionPlugin, ServerContext } from "../request.ts";
 import type { ResourceTable } from "../resource-table.ts";
@@ -17,6 +18,7 @@ import { runtimeClass } from "./runtime-class.ts";
 import { serviceAccountAdmission } from "./service-account.ts";
 import { serviceAllocation } from "./service-allocation.ts";
 import { storageObjectInUseProtection } from "./storage-protection.ts";
+import { StoreTurn } from "./store-turn.ts";
 import { taintNodesByCondition } from "./taint-nodes.ts";
 import { conditionCheck } from "./webhooks/condition-check.ts";
 import { webhooks } from "./webhooks.ts";
@@ -24,6 +26,7 @@ import { webhooks } from "./webhooks.ts";
 export interface AdmissionOptions {
   readonly context: ServerContext;
   readonly rbac: Rbac;
+  readonly store: Store;
   /** One range, or one a family separated by a comma, the default one first. */
   readonly serviceCidr: string;
   readonly nodePortRange: { readonly from: number; readonly to: number };
@@ -45,6 +48,8 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
   const equivalents = options.resources && equivalentsOf(options.resources);
   const policy = policies({ context, resources: options.resources, equivalents, signal });
   const { mutating, validating } = webhooks({ context, equivalents, signal });
+  // What is decided by all that is stored, other servers must not decide at the same time.
+  const turns = options.store.exclusive ? undefined : { store: options.store, clock: context.ioClock, logger };
   return [
     namespaceLifecycle(client),
     serviceAccountAdmission(client, context.ioClock, signal),
@@ -68,6 +73,7 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
       clock,
       logger,
       signal,
+      ...(turns ? { turns } : {}),
     }),
     policy.mutating,
     mutating,
@@ -76,6 +82,6 @@ export function admissionChain(options: AdmissionOptions): AdmissionPlugin[] {
     policy.validating,
     validating,
     // The last one: it counts what all others let pass.
-    resourceQuota(context),
+    resourceQuota(context, turns && ((namespace) => new StoreTurn(`quota/${namespace}`, turns))),
   ];
 }

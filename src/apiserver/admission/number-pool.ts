@@ -42,6 +42,12 @@ export class NumberPool {
     this.#held.set(number, { uid });
   }
 
+  /** Makes what is stored, by number and uid, the truth. For when no request is under way that changes an object. */
+  replaceStored(stored: ReadonlyMap<number, string>): void {
+    for (const [number, { uid }] of this.#held) if (uid && !stored.has(number)) this.#held.delete(number);
+    for (const [number, uid] of stored) this.note(number, uid);
+  }
+
   /** Takes any free number; `undefined` when there is none. */
   takeAny(holder: Holder): number | undefined {
     return this.#pick(this.#staticBand, this.size, holder) ?? this.#pick(0, this.#staticBand, holder);

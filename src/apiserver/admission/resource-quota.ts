@@ -7,6 +7,7 @@ import { type KubeObject, keyOf } from "../../machinery/object.ts";
 import { parseQuantity, type Quantity, quantityOf } from "../../machinery/quantity.ts";
 import type { AdmissionAttributes, AdmissionPlugin, ServerContext } from "../request.ts";
 import { refusedBy } from "./kinds.ts";
+import type { StoreTurn } from "./store-turn.ts";
 
 /**
  * How long an admitted request counts before it was seen in the store, milliseconds: longer than a write takes, and no
@@ -24,11 +25,23 @@ interface Reservation {
 /**
  * Refuses what would pass a quota of the namespace. What is used is counted from the stored objects and the requests
  * under way, one request of a namespace after the other, so that two of them cannot share the last place.
+ * @param turnOf where other servers admit, too: what lets only one of them do so at a time, in one namespace
  */
-export function resourceQuota(context: ServerContext): AdmissionPlugin {
+export function resourceQuota(context: ServerContext, turnOf?: (namespace: string) => StoreTurn): AdmissionPlugin {
   const { client, clusterClock } = context;
   const turns = new Map<string, Promise<void>>();
   const reservations = new Map<string, Reservation[]>();
+  /** By namespace; of those with quotas only. */
+  const storeTurns = new Map<string, StoreTurn>();
+  const leaving = new WeakMap<AdmissionAttributes, () => void>();
+
+  /** Only this server admits into the namespace until the request is over. */
+  const enterTurn = async (attributes: AdmissionAttributes, namespace: string): Promise<void> => {
+    if (!turnOf || attributes.dryRun || leaving.has(attributes)) return;
+    const turn = storeTurns.get(namespace) ?? turnOf(namespace);
+    storeTurns.set(namespace, turn);
+    leaving.set(attributes, await turn.enter());
+  };
 
   /** Runs `work` after all earlier ones of the namespace. */
   const inTurn = async (namespace: string, work: () => Promise<void>): Promise<void> => {
@@ -67,11 +80,12 @@ export function resourceQuota(context: ServerContext): AdmissionPlugin {
       ({ spec }) => namesFor(facts, Object.keys(spec?.hard ?? {})).length > 0 && inScopes(spec, facts, object!),
     );
     if (limiting.length === 0) return;
+    await enterTurn(attributes, namespace);
     const nowMs = clusterClock.now();
     const before: Amounts = oldObject ? usageOf(facts, oldObject, nowMs) : new Map();
     const usage = usageOf(facts, object!, nowMs);
     const more = increaseOver(usage, before);
-    const items = (await client.list(facts, { namespace, resourceVersion: "0" })).items;
+    const items = (await client.list(facts, { namespace, ...(turnOf ? {} : { resourceVersion: "0" }) })).items;
     const live = new Map(items.map((item) => [keyOf(item), item]));
     const open = openFor(facts, namespace, live);
     for (const quota of limiting) {
@@ -108,6 +122,10 @@ export function resourceQuota(context: ServerContext): AdmissionPlugin {
           namespace,
           open.filter((one) => one.attributes !== attributes),
         );
+    },
+    done(attributes) {
+      leaving.get(attributes)?.();
+      leaving.delete(attributes);
     },
   };
 }

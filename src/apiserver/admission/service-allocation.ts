@@ -11,6 +11,7 @@ import type { AdmissionAttributes, AdmissionPlugin } from "../request.ts";
 import { isAbout } from "./kinds.ts";
 import { type Holder, NumberPool } from "./number-pool.ts";
 import { familyOf, type IpFamily, settleFamilies } from "./service-families.ts";
+import { StoreTurn, type StoreTurnOptions } from "./store-turn.ts";
 
 export interface ServiceAllocationOptions {
   readonly client: Client;
@@ -20,6 +21,8 @@ export interface ServiceAllocationOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** Where other servers hand out addresses, too: only one of them at a time. */
+  readonly turns?: StoreTurnOptions;
 }
 
 /** Addresses beyond this many are not handed out: a range of IPv6 would fill no memory, but no cluster needs it either. */
@@ -64,13 +67,14 @@ function makeRange(text: string, more: Pick<AddressRange, "from"> = {}): Address
  * informer, and from the requests under way; so it is right after every start, and a request that fails gives back.
  */
 export function serviceAllocation(options: ServiceAllocationOptions): AdmissionPlugin {
-  const { client, clock, logger, signal } = options;
+  const { client, clock, logger, signal, turns } = options;
   const own = options.serviceCidrs.map((text) => makeRange(text));
   let ranges: readonly AddressRange[] = own;
   const { from, to } = options.nodePortRange;
   const ports = new NumberPool(to - from + 1, staticBand(to - from + 1, 32, 16, 128));
   const families = own.map((range) => range.family);
   const taken = new WeakMap<AdmissionAttributes, Taken>();
+  const leaving = new WeakMap<AdmissionAttributes, () => void>();
 
   const numbersOf = (spec: DeepReadonly<ServiceSpec> | undefined): Taken => {
     const numbers: Taken = [];
@@ -129,6 +133,22 @@ export function serviceAllocation(options: ServiceAllocationOptions): AdmissionP
   added.on({ add: rangesChanged, update: rangesChanged, delete: rangesChanged });
   void added.start(signal);
 
+  /** Brings what is thought to be taken to what is stored now. */
+  const lookAgain = async () => {
+    const stored = new Map<NumberPool, Map<number, string>>();
+    for (const { metadata, spec } of (await client.list(services)).items) {
+      for (const { pool, number } of numbersOf(spec)) {
+        const ofPool = stored.get(pool) ?? new Map<number, string>();
+        stored.set(pool, ofPool.set(number, metadata.uid ?? ""));
+      }
+    }
+    for (const pool of new Set([ports, ...ranges.map((range) => range.pool)])) {
+      pool.replaceStored(stored.get(pool) ?? new Map());
+    }
+  };
+
+  const turn = turns && new StoreTurn("services", turns, lookAgain);
+
   return {
     name: "ServiceAllocation",
     last: true,
@@ -140,6 +160,7 @@ export function serviceAllocation(options: ServiceAllocationOptions): AdmissionP
       if (!spec) return;
       const old = attributes.oldObject as Service | undefined;
       if (old?.spec) keepAllocated(spec, old.spec);
+      if (turn && !attributes.dryRun) leaving.set(attributes, await turn.enter());
       const uid = old?.metadata.uid;
       const holder: Holder = uid === undefined ? { request: attributes } : { uid };
       const mine: Taken = [];
@@ -163,6 +184,10 @@ export function serviceAllocation(options: ServiceAllocationOptions): AdmissionP
       taken.delete(attributes);
       const uid = attributes.oldObject?.metadata.uid;
       for (const { pool, number } of mine) pool.free(number, uid === undefined ? { request: attributes } : { uid });
+    },
+    done(attributes) {
+      leaving.get(attributes)?.();
+      leaving.delete(attributes);
     },
   };
 }

@@ -41,6 +41,7 @@ export async function admit(core: Core, call: Call, attributes: AdmissionAttribu
     await mutate(core.admission, attributes);
   } catch (error) {
     release(core, call, attributes);
+    over(core, call, attributes);
     throw error;
   }
 }
@@ -66,4 +67,10 @@ export async function validateAdmission(core: Core, call: Call, attributes: Admi
 export function release(core: Core, call: Call, attributes: AdmissionAttributes): void {
   if (!call.admission) return;
   for (const plugin of core.admission) plugin.release?.(attributes);
+}
+
+/** Tells the plugins that an admitted request is over: answered, failed, or a dry run. */
+export function over(core: Core, call: Call, attributes: AdmissionAttributes): void {
+  if (!call.admission) return;
+  for (const plugin of core.admission) plugin.done?.(attributes);
 }

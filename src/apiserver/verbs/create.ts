@@ -6,7 +6,7 @@ import { type Call, type Core, groupResource } from "../core.ts";
 import type { AdmissionAttributes } from "../request.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
 import { keyFor } from "../storage/codec.ts";
-import { admissionAttributes, admit, release, validateAdmission } from "./admit.ts";
+import { admissionAttributes, admit, over, release, validateAdmission } from "./admit.ts";
 import { validateObjectMeta } from "./object-meta.ts";
 import { encodeForStore, newUid, refuse, track, unwritten, written } from "./write.ts";
 
@@ -42,6 +42,8 @@ export async function create(core: Core, call: Call, object: KubeObject): Promis
   } catch (error) {
     release(core, call, attributes);
     throw error;
+  } finally {
+    over(core, call, attributes);
   }
 }
 

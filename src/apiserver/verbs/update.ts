@@ -16,7 +16,7 @@ import { type Call, type Core, groupResource } from "../core.ts";
 import type { CachedObject } from "../storage/cached-object.ts";
 import { keyFor } from "../storage/codec.ts";
 import { decodeEntry } from "../storage/decode-entries.ts";
-import { admissionAttributes, admit, release, validateAdmission } from "./admit.ts";
+import { admissionAttributes, admit, over, release, validateAdmission } from "./admit.ts";
 import { create, settleNamespace } from "./create.ts";
 import { newest } from "./newest.ts";
 import { keepSystemFields, validateObjectMeta, validateObjectMetaUpdate } from "./object-meta.ts";
@@ -124,6 +124,7 @@ async function tryUpdate(
     return { item: await written(core, facts, entry) };
   } finally {
     if (!done) release(core, call, attributes);
+    over(core, call, attributes);
   }
 }
 

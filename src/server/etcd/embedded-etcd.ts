@@ -2,6 +2,8 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Supervisor } from "../../agent/bootstrap/supervisor-client.ts";
+import type { Client } from "../../client/client.ts";
+import type { ControllerFactory } from "../../controllers/controller.ts";
 import { type Clock, clusterClock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
@@ -17,7 +19,9 @@ import { clientUrl, type EtcdBeginning, etcdConfig, localAddress, peerUrl } from
 import { type EtcdProcess, startEtcdProcess } from "./etcd-process.ts";
 import { clientUrlsOf, hostOf } from "./join-plan.ts";
 import { type Member, type MemberClient, memberClient } from "./member-client.ts";
-import { memberName } from "./member-name.ts";
+import { memberController } from "./member-controller.ts";
+import { forgetMemberName, memberName } from "./member-name.ts";
+import { keepNodeMetadata } from "./node-metadata.ts";
 import { seedRevision } from "./seed-revision.ts";
 import { moveFromSqlite, putSqliteAside } from "./sqlite-move.ts";
 
@@ -49,24 +53,16 @@ export interface EmbeddedEtcd {
   readonly endpoint: EtcdEndpoint;
   readonly files: DatastoreFiles;
   readonly members: MemberClient;
+  /** For the leader of all servers. */
+  readonly memberController: ControllerFactory;
+  /** Keeps K3s' marks of a member on this server's Node until the signal. */
+  markNode(client: Client, signal: AbortSignal): void;
   /** The body of `/db/info`. */
   info(): Promise<string>;
   /** Resolves when the cluster has removed this member, with what to tell the user. */
   readonly removed: Promise<Error>;
   /** Ends etcd; the store has to be closed before. */
   stop(): Promise<void>;
-}
-
-/**
- * Whether a server's data is in embedded etcd (K3s' rule): there is a member's data, or there is to be some because a
- * cluster is begun or joined and no datastore is named.
- */
-export function usesEmbeddedEtcd(
-  directory: string,
-  wanted: { readonly clusterInit: boolean; readonly join: boolean; readonly datastoreNamed: boolean },
-): boolean {
-  if (isInitialized(etcdDirectoryOf(directory))) return true;
-  return !wanted.datastoreNamed && (wanted.clusterInit || wanted.join);
 }
 
 /**
@@ -141,6 +137,10 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
       endpoint,
       files: certificates.client,
       members: local,
+      memberController: memberController(local),
+      markNode: (client, until) => {
+        void keepNodeMetadata({ client, nodeName, member: self, clock, logger, signal: until });
+      },
       info: async () => encodeDatabaseInfo(await local.list()),
       removed: removed.then(() => new ConfigurationError(removedMessage)),
       stop: async () => {
@@ -151,6 +151,8 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   } catch (error) {
     await sqlite?.close();
     await process?.stop();
+    // Whoever is refused for the node's name may come back with another.
+    if (!isInitialized(etcdDirectory)) forgetMemberName(etcdDirectory);
     local.close();
     throw error;
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../../agent/host/files.ts";
 
@@ -13,6 +13,11 @@ export function memberName(etcdDirectory: string, nodeName: string): string {
   const name = `${nodeName}-${randomBytes(4).toString("hex")}`;
   writeFileAtomic(file, name, 0o600);
   return name;
+}
+
+/** Lets the next start choose another name: for a member that never was one. */
+export function forgetMemberName(etcdDirectory: string): void {
+  rmSync(join(etcdDirectory, "name"), { force: true });
 }
 
 /** The node that a member of this name is on. */

@@ -71,13 +71,20 @@ export class Compactor {
       failure: [{ range: { key: compactionKey } }],
     });
     if (!succeeded) {
-      this.#version = responses[0]?.range?.kvs[0]?.version ?? 0;
+      const other = responses[0]?.range?.kvs[0];
+      this.#version = other?.version ?? 0;
+      onCompacted(compactionTold(other?.value));
       return;
     }
     this.#version++;
     await compactTo(connection, revision);
     onCompacted(revision);
   }
+}
+
+/** The revision that a server says it compacts to, by the value of the key; 0 when it says nothing of the kind. */
+export function compactionTold(value: Buffer | undefined): number {
+  return Number(value?.toString()) || 0;
 }
 
 /** Compacts; that it was done before, or further, is as well. */

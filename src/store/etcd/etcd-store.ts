@@ -1,4 +1,5 @@
 import { type Clock, ioClock } from "../../machinery/clock.ts";
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
 import type { DatastoreFiles } from "../datastore-endpoint.ts";
 import {
@@ -14,9 +15,9 @@ import {
   type WriteResult,
 } from "../store.ts";
 import { WatchSet } from "../watch-set.ts";
-import { Compactor, compactionKey, compactTo } from "./compactor.ts";
+import { Compactor, compactionKey, compactionTold, compactTo } from "./compactor.ts";
 import { EtcdConnection, type EtcdServer } from "./etcd-connection.ts";
-import { isCompacted, isFutureRevision, isLeaseNotFound, isOversize } from "./etcd-errors.ts";
+import { isCompacted, isFutureRevision, isLeaseNotFound, isOversize, untrustedReason } from "./etcd-errors.ts";
 import { kv, leaseGrant, maintenance } from "./etcd-messages.ts";
 import { prefixRange } from "./key-range.ts";
 import { KeyTurns } from "./key-turns.ts";
@@ -25,6 +26,7 @@ import { oldestRevision } from "./oldest-revision.ts";
 import { replay } from "./replay.ts";
 import { raiseTo } from "./revision-raise.ts";
 import { writeSnapshot } from "./snapshot.ts";
+import { snapshotRevision } from "./snapshot-revision.ts";
 import { tlsFromFiles } from "./tls-files.ts";
 import { toEntry } from "./watch-events.ts";
 import { WatchHub } from "./watch-hub.ts";
@@ -53,7 +55,7 @@ type Put = { readonly value: Buffer; readonly ttlSeconds: number | undefined };
 
 /**
  * Opens a store on etcd, and asks it for its revision. Rejects with UnavailableError when no member answers, with
- * ConfigurationError when the files for TLS cannot be used.
+ * ConfigurationError when the files for TLS cannot be used or etcd's certificate is not accepted.
  */
 export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
   const store = new EtcdStore(options);
@@ -62,7 +64,12 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
     return store;
   } catch (error) {
     await store.close();
-    throw error;
+    const reason = untrustedReason(error);
+    if (reason === undefined) throw error;
+    throw new ConfigurationError(
+      `the certificate of etcd is not trusted: ${reason}; give its authority with --datastore-cafile, ` +
+        "and etcd's address as its certificate has it",
+    );
   }
 }
 
@@ -202,6 +209,8 @@ class EtcdStore implements Store {
   async compactedRevision(): Promise<number> {
     this.#assertOpen();
     await this.#compactor.settled();
+    // Without a watch nobody tells what other servers compact.
+    if (!this.#hub.running) this.#compacted = undefined;
     this.#compacted ??= await oldestRevision(this.#connection, ioClock);
     return this.#compacted;
   }
@@ -224,16 +233,10 @@ class EtcdStore implements Store {
   }
 
   async snapshot(path: string): Promise<{ readonly revision: number }> {
-    // The member that is copied has come to this revision when it has answered.
-    const revision = await this.currentRevision();
-    const stream = this.#connection.stream(maintenance.snapshot, {});
-    await writeSnapshot(
-      path,
-      (async function* () {
-        for await (const { blob } of stream) yield blob;
-      })(),
-    );
-    return { revision };
+    // The member that is copied has come to every write that was answered when it has answered this.
+    await this.currentRevision();
+    await writeSnapshot(path, this.#connection.stream(maintenance.snapshot, {}));
+    return { revision: await snapshotRevision(path) };
   }
 
   async close(): Promise<void> {
@@ -332,7 +335,7 @@ class EtcdStore implements Store {
     this.#see(progress);
     for (const { key, entry } of events) {
       // Another server compacts to what it writes here.
-      if (key === compactionKey && entry) this.#learnCompacted(Number(entry.value.toString()) || 0);
+      if (key === compactionKey && entry) this.#learnCompacted(compactionTold(entry.value));
     }
     this.#watches.emit(events, progress);
   }

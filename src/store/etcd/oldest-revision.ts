@@ -1,6 +1,6 @@
 import type { Clock } from "../../machinery/clock.ts";
 import { GrpcError } from "../../rpc/grpc-client.ts";
-import { compactionKey } from "./compactor.ts";
+import { compactionKey, compactionTold } from "./compactor.ts";
 import type { EtcdConnection } from "./etcd-connection.ts";
 import { kv, watchMethod } from "./etcd-messages.ts";
 
@@ -34,5 +34,5 @@ export async function oldestRevision(connection: EtcdConnection, clock: Clock): 
     abort.abort();
   }
   const { kvs } = await connection.read(kv.range, { key: compactionKey });
-  return Number(kvs[0]?.value.toString() ?? 0) || 0;
+  return compactionTold(kvs[0]?.value);
 }

@@ -12,14 +12,14 @@ const pageBytes = 512;
  * file is what etcd's own tools restore from; it is removed when it cannot be finished.
  * @throws UnavailableError when the copy is torn or not what etcd sent
  */
-export async function writeSnapshot(path: string, pieces: AsyncIterable<Buffer>): Promise<void> {
+export async function writeSnapshot(path: string, pieces: AsyncIterable<{ readonly blob: Buffer }>): Promise<void> {
   const file = await open(path, "wx", 0o600);
   try {
     const hash = createHash("sha256");
     // The last bytes are held back from the hash until it is known that more follow.
     let held: Buffer = Buffer.alloc(0);
     let length = 0;
-    for await (const piece of pieces) {
+    for await (const { blob: piece } of pieces) {
       await file.write(piece);
       length += piece.length;
       const all = held.length === 0 ? piece : Buffer.concat([held, piece]);

@@ -1,18 +1,18 @@
 import type { Clock } from "../../machinery/clock.ts";
-import { SqlFailure, type SqlSession } from "./sql-database.ts";
+import { SqlFailure } from "./sql-database.ts";
 
 /** How long a database may take to answer a statement, in milliseconds. */
 export const statementTimeoutMs = 10_000;
 
 /**
- * Runs calls on a session and drops it when they take longer than `timeoutMs`: a paused database says nothing, ever.
+ * Runs calls on a connection and drops it when they take longer than `timeoutMs`: a paused database says nothing, ever.
  * @param clock the io clock
  */
-export async function withinDeadline<T>(
+export async function withinDeadline<S extends { close(): void }, T>(
   clock: Clock,
-  session: SqlSession,
+  session: S,
   timeoutMs: number,
-  run: (session: SqlSession) => Promise<T>,
+  run: (session: S) => Promise<T>,
 ): Promise<T> {
   const late = Promise.withResolvers<never>();
   const timer = clock.after(timeoutMs, () => {

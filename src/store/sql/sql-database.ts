@@ -102,6 +102,8 @@ export interface SqlDatabase {
   prepare(): Promise<void>;
   /** Connects to a server that takes writes. Rejects with SqlFailure. */
   connect(): Promise<SqlSession>;
+  /** Drops connections that are nobody's session. */
+  close?(): void;
 }
 
 /**

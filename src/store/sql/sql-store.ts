@@ -229,6 +229,7 @@ class SqlStore implements Store {
     this.#listener?.close();
     this.#writer.close();
     this.#readers.close(new StoreClosedError());
+    this.#database.close?.();
     await this.#following;
   }
 
@@ -301,8 +302,12 @@ class SqlStore implements Store {
       try {
         const session = await this.#connect();
         this.#listener = session;
+        // Closed meanwhile: whoever closed it did not know of this one.
+        if (signal.aborted) return session.close();
         const within = <T>(work: () => Promise<T>) => withinDeadline(this.#ioClock, session, statementTimeoutMs, work);
         await within(() => session.listen());
+        // What happened since the connection before this one is no news to anybody else.
+        await this.#tail.reach((await within(() => session.state())).head);
         while (!signal.aborted) {
           const head = await within(() => session.nextHead(this.#tail.position));
           failures = 0;

@@ -60,9 +60,9 @@ describe("flags (K3s documentation, configuration file and server flags)", () =>
     {
       rule: "a variable that cannot be honoured",
       args: [],
-      environment: { K3S_DATASTORE_ENDPOINT: "mysql://u:p@h/d" },
+      environment: { K3S_SYSTEM_DEFAULT_REGISTRY: "registry.example" },
       message:
-        /^--datastore-endpoint is not supported by this version of k3ts; remove it \(or the variable K3S_DATASTORE_ENDPOINT\)$/,
+        /^--system-default-registry is not supported by this version of k3ts; remove it \(or the variable K3S_SYSTEM_DEFAULT_REGISTRY\)$/,
     },
   ];
   for (const { rule, args, environment, message } of errors) {
@@ -99,7 +99,19 @@ describe("server options", () => {
 
   it("a join URL without a token starts a server of its own (some tools set K3S_URL on every container)", () => {
     assert.equal(options([], { K3S_URL: "https://localhost:6443" }).httpsPort, 6443);
-    assert.throws(() => options(["--token", "x"], { K3S_URL: "https://localhost:6443" }), /joining a server/);
+    assert.equal(options([], { K3S_URL: "https://localhost:6443" }).join, undefined);
+    assert.equal(options(["--token", "x"], { K3S_URL: "https://localhost:6443" }).join, "https://localhost:6443");
+  });
+
+  it("embedded etcd is begun by --cluster-init or its variable, and configured by K3s' flags", () => {
+    assert.equal(options([]).clusterInit, false);
+    assert.equal(options([], { K3S_CLUSTER_INIT: "true" }).clusterInit, true);
+    const args = ["--cluster-init", "--node-ip=10.1.2.3", "--etcd-expose-metrics", "--etcd-arg=quota-backend-bytes=1"];
+    assert.deepEqual(options([...args, "--etcd-arg", "metrics=extensive"]).etcd, {
+      address: "10.1.2.3",
+      exposeMetrics: true,
+      extraArguments: ["quota-backend-bytes=1", "metrics=extensive"],
+    });
   });
 
   it("--disable takes K3s' components and refuses names that mean nothing", () => {

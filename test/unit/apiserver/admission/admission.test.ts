@@ -23,6 +23,7 @@ import { mastersAuthorizer, unionAuthorizer } from "../../../../src/apiserver/au
 import type { AdmissionAttributes, ServerContext, UserInfo } from "../../../../src/apiserver/request.ts";
 import { silentLogger } from "../../../../src/machinery/log.ts";
 import type { KubeObject, ResourceType } from "../../../../src/machinery/object.ts";
+import type { Store } from "../../../../src/store/store.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { MemoryClient } from "../memory-client.ts";
 
@@ -64,6 +65,7 @@ async function start(
   const chain = admissionChain({
     context,
     rbac,
+    store: { exclusive: true } as Store,
     serviceCidr: options.serviceCidr ?? "10.43.0.0/16",
     nodePortRange: options.nodePortRange ?? { from: 30_000, to: 32_767 },
     signal: stop.signal,

@@ -1,45 +1,19 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync } from "node:crypto";
 import { describe, type TestContext, test } from "node:test";
 import { endpoints, services } from "../../../../src/api/generated/core-v1.ts";
 import { endpointSlices } from "../../../../src/api/generated/discovery-v1.ts";
-import { createApiServer } from "../../../../src/apiserver/api-server.ts";
 import { endpointSlicesOf, endpointsOf } from "../../../../src/apiserver/kubernetes-service/endpoints-plan.ts";
-import { clusterClock } from "../../../../src/machinery/clock.ts";
-import { silentLogger } from "../../../../src/machinery/log.ts";
 import type { Store } from "../../../../src/store/store.ts";
 import { eventually } from "../../../support/eventually.ts";
+import { type SharingServer, startSharingServer } from "../../../support/shared-control-plane.ts";
 import { openSharedStore } from "../../../support/shared-store.ts";
 
-const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-const keys = privateKey.export({ type: "pkcs8", format: "pem" });
+const startServer = (t: TestContext, store: Store, address: string, port = 6443) =>
+  startSharingServer(t, store, { advertise: { address, port } });
 
-async function startServer(t: TestContext, store: Store, address: string, port = 6443) {
-  const server = await createApiServer({
-    store,
-    clusterClock,
-    logger: silentLogger,
-    authenticators: [],
-    serviceAccounts: { issuer: "https://issuer", audiences: ["https://issuer"], keys },
-    kubeletClient: { ca: "", cert: "", key: "" },
-    serviceCidr: "10.43.0.0/16",
-    nodePortRange: { from: 30000, to: 32767 },
-    clusterDomain: "cluster.local",
-    advertise: { address, port },
-    dialNode: () => Promise.reject(new Error("no nodes")),
-    version: "v1.36.0+k3ts1",
-  });
-  let stopped: Promise<void> | undefined;
-  const stop = () => (stopped ??= server.stop());
-  t.after(stop);
-  await server.ready();
-  return { server, stop, client: server.client({ name: "admin", groups: ["system:masters"] }) };
-}
-
-type Running = Awaited<ReturnType<typeof startServer>>;
 const where = { namespace: "default" };
 
-async function behind({ client }: Running) {
+async function behind({ client }: SharingServer) {
   const { subsets = [] } = await client.get(endpoints, "kubernetes", where);
   const { items } = await client.list(endpointSlices, {
     ...where,

@@ -1,0 +1,51 @@
+import { connectSupervisor, type Supervisor } from "../../agent/bootstrap/supervisor-client.ts";
+import { ioClock } from "../../machinery/clock.ts";
+import type { Logger } from "../../machinery/log.ts";
+import { criticalSettings } from "../critical-settings.ts";
+import { joinCluster } from "../join-cluster.ts";
+import type { ServerOptions } from "../server-options.ts";
+import { etcdDirectoryOf, isInitialized } from "./data-directory.ts";
+import type { EmbeddedEtcd } from "./embedded-etcd.ts";
+
+/**
+ * Starts this server's member of embedded etcd where its cluster lives there (K3s' rule): there is a member's data, or
+ * there is to be some, because a cluster is begun or joined and no datastore is named. A server that joins takes the
+ * cluster's authorities over first.
+ * @param context.directory `<data>/server`
+ * @returns undefined where the cluster lives elsewhere
+ */
+export async function startOwnEtcd(
+  options: ServerOptions,
+  context: {
+    readonly directory: string;
+    readonly nodeName: string;
+    readonly logger: Logger;
+    readonly signal: AbortSignal;
+  },
+): Promise<EmbeddedEtcd | undefined> {
+  const { directory, logger, signal } = context;
+  const { join, token } = options;
+  const initialized = isInitialized(etcdDirectoryOf(directory));
+  const named = options.datastore.endpoint.kind !== "sqlite" || options.datastore.endpoint.path !== undefined;
+  if (!initialized && (named || !(options.clusterInit || join))) return undefined;
+  if (named) logger.warn("The datastore endpoint is passed over: this server is a member of embedded etcd");
+  // Loaded only by those that need it.
+  const loading = import("./embedded-etcd.ts");
+  const clock = ioClock;
+  if (join && token !== undefined && !initialized) {
+    const { agentToken } = options;
+    const settings = criticalSettings(options);
+    await joinCluster({ server: join, token, agentToken, directory, settings, clock, logger, signal });
+  }
+  const { startEmbeddedEtcd } = await loading;
+  let supervisor: Promise<Supervisor> | undefined;
+  return startEmbeddedEtcd({
+    ...context,
+    ...options.etcd,
+    supervisor:
+      join && token !== undefined
+        ? () => (supervisor ??= connectSupervisor(join, token, { clock, logger, signal, user: "server" }))
+        : undefined,
+    clock,
+  });
+}
