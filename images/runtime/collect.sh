@@ -45,7 +45,7 @@ put() {
   done
 }
 put bin node containerd containerd-shim-runc-v2 runc nft ip ss bridge tini conntrack ipset ethtool socat busybox \
-  nsenter losetup blkid pigz
+  nsenter setpriv losetup blkid pigz
 ln -s pigz "$root/bin/unpigz"
 put usr/libexec/k3ts ctr
 ln -s ../usr/libexec/k3ts/ctr "$root/bin/ctr"
