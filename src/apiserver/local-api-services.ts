@@ -64,7 +64,9 @@ export async function startLocalApiServices(options: {
       if (managed(one) === "onstart" && settled.has(name)) return;
       if (!found) await client.create(apiServices, one).catch(ignore("AlreadyExists"));
       else if (managed(found) && !deepEqual(found.spec, one.spec)) {
-        await client.update(apiServices, { ...cloneJson(found), ...(one.spec ? { spec: one.spec } : {}) });
+        const next = { ...cloneJson(found), ...(one.spec ? { spec: one.spec } : {}) };
+        // Another server of the cluster was faster, with the same.
+        await client.update(apiServices, next).catch(ignore("Conflict"));
       }
       settled.add(name);
     };

@@ -112,7 +112,9 @@ export class AvailabilityController {
         })
         .catch((error) => {
           if (signal.aborted) return;
-          logger.warn({ err: error, apiService: name }, "Checking an APIService failed; it is tried again");
+          // Lost to another server, which checks it, too, is no failure.
+          if (!hasReason(error, "Conflict"))
+            logger.warn({ err: error, apiService: name }, "Checking an APIService failed; it is tried again");
           this.#queue.addRateLimited(name);
         })
         .finally(() => this.#queue.done(name));

@@ -137,7 +137,7 @@ async function reconcileKind<T extends KubeObject>(
         await reconcileOne(client, type, object, live.get(keyOf(object)), merge);
       } catch (error) {
         // Another server of the cluster was faster.
-        if (error instanceof StatusError && error.code === 409) return;
+        if (error instanceof StatusError && (error.code === 409 || error.code === 404)) return;
         logger.error({ resource: type.resource, name: object.metadata.name, err: error }, "Default policy not written");
         throw error;
       }

@@ -10,7 +10,7 @@ import { type Clock, formatTime } from "../../machinery/clock.ts";
 import { cloneJson } from "../../machinery/json.ts";
 import type { Logger } from "../../machinery/log.ts";
 import type { DeepReadonly } from "../../machinery/object.ts";
-import { StatusError } from "../../machinery/status.ts";
+import { hasReason, StatusError } from "../../machinery/status.ts";
 import type { ResourceTable } from "../resource-table.ts";
 import type { CacheSet } from "../storage/cache-set.ts";
 import type { WebhookCaller } from "../webhook-call/webhook-caller.ts";
@@ -60,6 +60,8 @@ export async function startDefinitionController(options: {
         await reconcile(name);
       } catch (error) {
         if (signal.aborted) break;
+        // Another server wrote it, with the same; the event of that brings it here again.
+        if (hasReason(error, "Conflict")) continue;
         logger.warn({ err: error, definition: name }, "Serving a custom resource failed; it is tried again");
         clock.after(retryMs, () => enqueue(name));
       }
@@ -90,15 +92,18 @@ export async function startDefinitionController(options: {
     for (const before of old?.facts ?? []) caches.drop(before);
   }
 
-  /** The kind, plural or short name that another definition of the group has already. */
-  function conflictOf(name: string, definition: DeepReadonly<CustomResourceDefinition>): string | undefined {
+  /**
+   * The kind, plural or short name that another definition of the group has already. Judged by what is stored alone, so
+   * that all servers of a cluster judge alike.
+   */
+  function conflictOf(definition: DeepReadonly<CustomResourceDefinition>): string | undefined {
     const { group, names } = definition.spec;
-    const own = new Set([names.plural, names.singular ?? "", ...(names.shortNames ?? [])]);
-    for (const [other, { facts }] of served) {
-      const [first] = facts;
-      if (other === name || first?.group !== group) continue;
-      if (first.kind === names.kind) return `"${names.kind}" is already in use`;
-      const taken = [first.resource, first.singular, ...first.shortNames].find((text) => own.has(text));
+    const own = new Set([names.plural, names.singular ?? names.kind.toLowerCase(), ...(names.shortNames ?? [])]);
+    for (const other of informer.list()) {
+      if (other.spec.group !== group || !comesFirst(other, definition)) continue;
+      const { kind, plural, singular, shortNames = [] } = other.spec.names;
+      if (kind === names.kind) return `"${names.kind}" is already in use`;
+      const taken = [plural, singular ?? kind.toLowerCase(), ...shortNames].find((text) => own.has(text));
       if (taken) return `"${taken}" is already in use`;
     }
     return undefined;
@@ -108,7 +113,7 @@ export async function startDefinitionController(options: {
     const definition = informer.get(name);
     if (!definition) return withdraw(name);
     if (definition.metadata.deletionTimestamp) return remove(name, definition);
-    const conflict = conflictOf(name, definition);
+    const conflict = conflictOf(definition);
     if (!conflict) await serve(name, definition);
     await announce(definition, conflict);
   }
@@ -190,11 +195,24 @@ export async function startDefinitionController(options: {
   await informer.synced(signal);
   for (const definition of informer.list()) {
     try {
-      if (!definition.metadata.deletionTimestamp && !conflictOf(definition.metadata.name!, definition)) {
+      if (!definition.metadata.deletionTimestamp && !conflictOf(definition)) {
         await serve(definition.metadata.name!, definition);
       }
     } catch (error) {
       logger.warn({ err: error, definition: definition.metadata.name }, "A custom resource cannot be served");
     }
   }
+}
+
+type Definition = DeepReadonly<CustomResourceDefinition>;
+
+/** Which of two definitions has a name that both want: the one whose names were accepted, then the earlier one. */
+function comesFirst(other: Definition, definition: Definition): boolean {
+  if (other.metadata.uid === definition.metadata.uid) return false;
+  const accepted = ({ status }: Definition) => status?.conditions?.find(({ type }) => type === "NamesAccepted")?.status;
+  const [theirs, ours] = [accepted(other), accepted(definition)];
+  if (theirs === "False") return false;
+  if ((theirs === "True") !== (ours === "True")) return theirs === "True";
+  const rank = ({ metadata }: Definition) => `${metadata.creationTimestamp} ${metadata.uid}`;
+  return rank(other) < rank(definition);
 }
