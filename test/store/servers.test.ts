@@ -252,6 +252,22 @@ for (const kind of ["etcd", "postgres"] satisfies DatabaseKind[]) {
       }
     });
 
+    test("leaders that cannot renew stop leading, and go on when the database answers again", async () => {
+      const lost = () => [a, b].filter(({ process }) => process.log().includes("Lost leadership")).length;
+      assert.equal(lost(), 0);
+      await database.pause();
+      try {
+        await eventually(() => assert.ok(lost() > 0), patienceMs);
+      } finally {
+        await database.unpause();
+      }
+      await eventually(async () => {
+        const { holderIdentity } = (await leaseOf(a.client, "kube-controller-manager"))!;
+        assert.ok(holderIdentity);
+      }, patienceMs);
+      await carriesOut(b.client, "after-the-pause");
+    });
+
     test("a leader that is killed is replaced within ten seconds, and goes from the Service", async () => {
       await carriesOut(a.client, "before");
       const roles = ["kube-controller-manager", "kube-scheduler"];
