@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { agentOptionsFrom } from "../../../src/commands/agent-options.ts";
+import { readFlags } from "../../../src/commands/flag-values.ts";
+import { serverFlags } from "../../../src/commands/flags.ts";
+import { serverOptionsFrom } from "../../../src/commands/server-options.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
+
+const place = ["--disable-agent", "--advertise-address", "192.0.2.1"];
+
+function options(args: readonly string[], environment: Record<string, string> = {}) {
+  const all = [...place, ...args];
+  return serverOptionsFrom(
+    readFlags("k3ts server", serverFlags, all, environment, () => {}),
+    all,
+    environment,
+  );
+}
+
+describe("the datastore of a server (K3s documentation, datastore)", () => {
+  test("without an endpoint it is SQLite in the data directory", () => {
+    for (const args of [[], ["--datastore-endpoint", ""], ["--datastore-endpoint=sqlite"]]) {
+      assert.deepEqual(options(args).datastore, { endpoint: { kind: "sqlite" }, files: {} });
+    }
+  });
+
+  test("an endpoint comes from the flag or its variable, with the files of its connections", (t) => {
+    const file = join(temporaryDirectory(t), "file.pem");
+    writeFileSync(file, "");
+    const environment = {
+      K3S_DATASTORE_ENDPOINT: "https://one:2379,https://two:2379",
+      K3S_DATASTORE_CAFILE: file,
+      K3S_DATASTORE_CERTFILE: file,
+    };
+    const { endpoint, files } = options(["--datastore-keyfile", file], environment).datastore;
+    assert.equal(endpoint.kind, "etcd");
+    assert.deepEqual(files, { ca: file, cert: file, key: file });
+    assert.equal(options(["--datastore-endpoint", "mysql://"], environment).datastore.endpoint.kind, "mysql");
+  });
+
+  test("a file that is not there and an endpoint that cannot be read are told, and no password is", () => {
+    assert.throws(() => options(["--datastore-cafile", "/nowhere/ca.pem"]), {
+      name: "ConfigurationError",
+      message: '--datastore-cafile: there is no file "/nowhere/ca.pem"; give the path of a PEM file',
+    });
+    assert.throws(
+      () => options(["--datastore-endpoint", "oracle://user:hidden-word@host/database"]),
+      (error: Error) => error.name === "ConfigurationError" && !error.message.includes("hidden-word"),
+    );
+  });
+
+  test("what a node records of its start holds neither the endpoint nor a token", () => {
+    const args = [
+      ...["--datastore-endpoint", "postgres://user:hidden-word@host/database", "--token=hidden-word"],
+      ...["--datastore-endpoint=postgres://user:hidden-word@host/database", "-t", "hidden-word"],
+    ];
+    const environment = {
+      K3S_DATASTORE_ENDPOINT: "postgres://user:hidden-word@host/database",
+      K3S_TOKEN: "hidden-word",
+      K3S_AGENT_TOKEN: "hidden-word",
+      K3S_DATASTORE_CAFILE: "/etc/ca.pem",
+    };
+    const flags = readFlags("k3ts server", serverFlags, args, environment, () => {});
+    const { nodeArgs, nodeEnvironment } = agentOptionsFrom(flags, args, environment, {
+      controlPlane: true,
+      server: "",
+      token: "",
+    });
+    assert.ok(!JSON.stringify([nodeArgs, nodeEnvironment]).includes("hidden-word"));
+    assert.ok(nodeArgs.includes("--datastore-endpoint"));
+    assert.equal(nodeEnvironment["K3S_DATASTORE_CAFILE"], "/etc/ca.pem");
+  });
+});
+
+describe("joining a server", () => {
+  const url = "https://first:6443";
+
+  test("needs a token: some tools set K3S_URL on a single server", () => {
+    assert.equal(options(["--token", "secret"], { K3S_URL: url }).join, url);
+    assert.equal(options(["--server", url, "--token", "secret"]).join, url);
+    assert.equal(options([], { K3S_URL: url }).join, undefined);
+    assert.equal(options(["--server", url]).join, undefined);
+  });
+
+  test("is not what servers do that share a database", () => {
+    const args = ["--server", url, "--token", "secret", "--datastore-endpoint", "mysql://"];
+    assert.equal(options(args).join, undefined);
+  });
+});
