@@ -90,8 +90,8 @@ export class WatchSet {
     watcher.meanwhile = meanwhile;
     const { events, upTo, complete } = await read(watcher.position);
     if (!this.#watchers.has(watcher)) return true;
-    if (events.length > 0) this.#deliver(watcher, events, upTo);
-    watcher.position = Math.max(watcher.position, upTo);
+    // Also without events: how far it is stands nowhere else until something is written.
+    if (upTo > watcher.position) this.#deliver(watcher, events, upTo);
     if (!complete) return false;
     watcher.meanwhile = undefined;
     for (const { events: missed, progress } of meanwhile) this.#pass(watcher, missed, progress);

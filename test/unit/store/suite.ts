@@ -352,6 +352,22 @@ export function storeSuite(name: string, open: () => Promise<StoreHarness>): voi
       stop();
     });
 
+    test("a watch that begins in the past is told how far it is, though nothing of that was its own", async () => {
+      const start = await store.currentRevision();
+      await put(store, "/not-watched/b", "1");
+      const wanted = await store.currentRevision();
+      const told = Promise.withResolvers<void>();
+      const stop = await store.watch("/silent/", {
+        afterRevision: start,
+        onEvents: (_events, progress) => {
+          if (progress >= wanted) told.resolve();
+        },
+        onError: told.reject,
+      });
+      await told.promise;
+      stop();
+    });
+
     test("a store that answers has no problem", () => {
       assert.equal(store.problem(), undefined);
     });
