@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, type TestContext, test } from "node:test";
 import type { Supervisor } from "../../src/agent/bootstrap/supervisor-client.ts";
@@ -8,6 +8,7 @@ import { ConfigurationError } from "../../src/machinery/configuration-error.ts";
 import { silentLogger } from "../../src/machinery/log.ts";
 import { GrpcError } from "../../src/rpc/grpc-client.ts";
 import { type EmbeddedEtcd, startEmbeddedEtcd } from "../../src/server/etcd/embedded-etcd.ts";
+import { MemberRemovedError } from "../../src/server/etcd/etcd-process.ts";
 import { migrateStore } from "../../src/store/migrate.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
@@ -161,6 +162,28 @@ describe("embedded etcd", { concurrency: 2 }, () => {
     const again = await start(context, second, { joined: one });
     assert.notEqual(again.name, two.name);
     assert.deepEqual((await one.members.list()).map(({ name }) => name).sort(), [one.name, again.name].sort());
+  });
+
+  test("a member that was removed while it was away says so at its start, and joins again at the next one", async (context) => {
+    const [first, second] = machines(context, 2) as [Machine, Machine];
+    const one = await start(context, first);
+    takeAuthorities(first, second);
+    const two = await start(context, second, { joined: one });
+    const old = (await one.members.list()).find(({ name }) => name === two.name)!;
+    await eventually(async () => {
+      try {
+        await one.members.remove(old.id);
+      } catch (error) {
+        if (!(error instanceof GrpcError && error.code === "NOT_FOUND")) throw error;
+      }
+    }, patienceMs);
+    await two.removed;
+    await two.stop();
+    // As if it had not been there to hear of it.
+    rmSync(join(second.directory, "db", "etcd", "tombstone"));
+    await assert.rejects(start(context, second, { joined: one }), MemberRemovedError);
+    const again = await start(context, second, { joined: one });
+    assert.notEqual(again.name, two.name);
   });
 
   test("a node whose name another member has is refused", async (context) => {

@@ -142,7 +142,7 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
         void keepNodeMetadata({ client, nodeName, member: self, clock, logger, signal: until });
       },
       info: async () => encodeDatabaseInfo(await local.list()),
-      removed: removed.then(() => new ConfigurationError(removedMessage)),
+      removed,
       stop: async () => {
         await stop();
         local.close();
@@ -157,8 +157,6 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
     throw error;
   }
 }
-
-const removedMessage = "This node has been removed from the cluster - please restart k3s to rejoin the cluster";
 
 /**
  * Puts the data of a member that the cluster has removed aside, where there is a cluster to join again.

@@ -3,6 +3,7 @@ import { chmod } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "../../agent/host/files.ts";
 import type { Clock } from "../../machinery/clock.ts";
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { bury } from "./data-directory.ts";
 import { EtcdLog } from "./etcd-log.ts";
@@ -18,10 +19,20 @@ export interface EtcdProcessOptions {
   readonly signal: AbortSignal;
 }
 
+/** The cluster has removed this member, whose data is of no use any more. */
+export class MemberRemovedError extends ConfigurationError {
+  constructor() {
+    super("This node has been removed from the cluster - please restart k3s to rejoin the cluster");
+  }
+}
+
+/** How long etcd may be silent before it is said what it waits for: the others, mostly. */
+const silenceMs = 10_000;
+
 /** etcd as a child of this server: started again when it crashes, and ended with the server, however that ends. */
 export interface EtcdProcess {
   /** Resolves when the cluster has removed this member: it is not started again. */
-  readonly removed: Promise<void>;
+  readonly removed: Promise<MemberRemovedError>;
   /** Ends etcd in order. */
   stop(): Promise<void>;
 }
@@ -34,7 +45,7 @@ const longestPauseMs = 10_000;
 
 /**
  * Starts etcd and waits until it answers.
- * @throws with what it said last when it ends before
+ * @throws MemberRemovedError when the cluster has removed this member, else with what it said last when it ends before
  */
 export async function startEtcdProcess(options: EtcdProcessOptions): Promise<EtcdProcess> {
   const { dataDirectory, logger, clock, signal } = options;
@@ -48,7 +59,7 @@ export async function startEtcdProcess(options: EtcdProcessOptions): Promise<Etc
   let ended: Promise<EtcdLog> = Promise.reject(new Error("not started"));
   ended.catch(() => {});
   let pause = new AbortController();
-  const removed = Promise.withResolvers<void>();
+  const removed = Promise.withResolvers<MemberRemovedError>();
 
   const launch = () => {
     const log = new EtcdLog(logger);
@@ -76,6 +87,10 @@ export async function startEtcdProcess(options: EtcdProcessOptions): Promise<Etc
     const over = new AbortController();
     const died = end.then((log) => {
       over.abort();
+      if (log.removed) {
+        bury(dataDirectory);
+        throw new MemberRemovedError();
+      }
       throw new Error(`etcd ended before it answered: ${log.tail() || "it said nothing"}`);
     });
     const until = AbortSignal.any([signal, over.signal]);
@@ -92,7 +107,10 @@ export async function startEtcdProcess(options: EtcdProcessOptions): Promise<Etc
     // What lost the race may still reject, with nobody listening.
     died.catch(() => {});
     asked.catch(() => {});
-    await Promise.race([died, asked]);
+    const waiting = clock.after(silenceMs, () =>
+      logger.warn("etcd does not answer yet; it waits until most of the cluster's members run"),
+    );
+    await Promise.race([died, asked]).finally(() => waiting.cancel());
   };
 
   const stop = async () => {
@@ -115,7 +133,7 @@ export async function startEtcdProcess(options: EtcdProcessOptions): Promise<Etc
       if (stopping) return;
       if (log.removed) {
         bury(dataDirectory);
-        return removed.resolve();
+        return removed.resolve(new MemberRemovedError());
       }
       failures = clock.now() - startedMs > healthyMs ? 0 : failures + 1;
       const pauseMs = failures < 2 ? 0 : Math.min(longestPauseMs, 250 * 2 ** failures);
