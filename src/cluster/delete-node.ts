@@ -16,7 +16,7 @@ import {
 import { clientOf } from "./kubeconfig-client.ts";
 import { leaveEtcd } from "./leave-etcd.ts";
 import { updateLoadBalancer } from "./load-balancer.ts";
-import { deletionProblem } from "./quorum.ts";
+import { canDoWithout, deletionProblem, type ServerDeletion } from "./quorum.ts";
 
 /**
  * Removes a node from its cluster for good; its pods are made anew elsewhere.
@@ -36,25 +36,32 @@ export async function deleteNode(
 
 async function deleteServer(docker: Docker, node: ClusterNode, force: boolean, clock: Clock): Promise<void> {
   const cluster = await getCluster(docker, node.cluster);
-  const problem = deletionProblem(circumstances(cluster, node));
+  const deletion = await circumstances(docker, cluster, node);
+  const problem = deletionProblem(deletion);
   if (problem && !(force && problem.force)) throw new Error(problem.message);
   // Nothing new reaches it from now on.
   await updateLoadBalancer(docker, cluster.name, node.name);
-  if (!problem && datastoreOfNode(node) === "etcd") {
-    await withClient(docker, cluster, (client) => leaveEtcd(client, node.name, clock));
-  }
-  // In order, so that it hands over what it leads and takes its address back.
-  await stopContainer(docker, node.name);
+  const leaves = !problem && datastoreOfNode(node) === "etcd";
+  // In order, so that it hands over what it leads and takes its address back; unless it has to agree that it goes.
+  if (!leaves || canDoWithout(deletion)) await stopContainer(docker, node.name);
+  // A removed member that is started again would join anew.
+  else await docker.getContainer(node.name).update({ RestartPolicy: { Name: "no" } });
+  if (leaves) await withClient(docker, cluster, (client) => leaveEtcd(client, node.name, clock));
   await removeContainer(docker, node.name);
   if (!problem) await deleteNodeObject(docker, cluster.name, node.name);
 }
 
-function circumstances(cluster: Cluster, node: ClusterNode) {
+async function circumstances(docker: Docker, cluster: Cluster, node: ClusterNode): Promise<ServerDeletion> {
+  const servers = cluster.nodes.filter(({ role }) => role === "server");
   return {
     cluster: cluster.name,
-    servers: cluster.nodes
-      .filter(({ role }) => role === "server")
-      .map(({ name, state }) => ({ name, running: state === "running" })),
+    // Asked one by one: the engine's list may still have a state that is over.
+    servers: await Promise.all(
+      servers.map(async ({ name }) => {
+        const { State } = await docker.getContainer(name).inspect();
+        return { name, running: State.Running && !State.Paused };
+      }),
+    ),
     name: node.name,
     datastore: datastoreOfNode(node),
     publishesApi: node.labels[labels.apiPort] !== undefined,

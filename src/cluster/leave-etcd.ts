@@ -12,7 +12,7 @@ const timeoutMs = 60_000;
 const pollMs = 200;
 
 /**
- * Has the member of a server taken out of embedded etcd, while the server runs: of two members both are needed for it.
+ * Has the member of a server taken out of embedded etcd; the server may have stopped, where the others make a quorum.
  * Nothing happens to a Node that has none.
  * @throws when the member is still there after a minute
  */

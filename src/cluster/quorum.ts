@@ -58,3 +58,8 @@ export function deletionProblem(deletion: ServerDeletion): { message: string; fo
     `start the others first, or use --force to remove its container alone, and kubectl delete node ${name} later`;
   return { message, force: true };
 }
+
+/** Whether the other servers that run make embedded etcd's quorum without this one, while it still counts as a member. */
+export function canDoWithout({ servers, name }: ServerDeletion): boolean {
+  return servers.filter((server) => server.running && server.name !== name).length >= quorumOf(servers.length);
+}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { deletionProblem, quorumNote, quorumOf } from "../../../src/cluster/quorum.ts";
+import { canDoWithout, deletionProblem, quorumNote, quorumOf } from "../../../src/cluster/quorum.ts";
 
 /** etcd's documentation, "What is failure tolerance?": the table of cluster size, majority and tolerance. */
 it("a quorum is more than half", () => {
@@ -12,6 +12,18 @@ it("an even number of etcd's servers is worth a word, and no other is", () => {
   assert.match(quorumNote(4, "etcd")!, /loss of 1, as 3 would: 3 of them make the quorum\. .*such as 5$/);
   for (const servers of [1, 3, 5]) assert.equal(quorumNote(servers, "etcd"), undefined);
   assert.equal(quorumNote(2, "external"), undefined);
+});
+
+it("of three servers one can stop before it leaves, of two it cannot", () => {
+  const without = (states: string) =>
+    canDoWithout({
+      cluster: "demo",
+      servers: [...states].map((state, index) => ({ name: `server-${index}`, running: state === "r" })),
+      name: "server-0",
+      datastore: "etcd",
+      publishesApi: false,
+    });
+  assert.deepEqual(["rr", "rrr", "srr", "rrs", "rrrr", "rrrs"].map(without), [false, true, true, false, true, false]);
 });
 
 describe("deleting a server", () => {
