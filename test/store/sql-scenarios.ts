@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, describe, test } from "node:test";
+import { after, afterEach, describe, test } from "node:test";
 import { ConfigurationError } from "../../src/machinery/configuration-error.ts";
 import { type Store, type StoreEvent, UnavailableError, UnknownOutcomeError } from "../../src/store/store.ts";
 import type { TestDatabase } from "../support/database.ts";
@@ -117,6 +117,8 @@ export function sqlScenarios(name: string, administrator: SqlAdministrator): voi
       return [await open(), await open()];
     };
     const closeAll = () => Promise.all(stores.splice(0).map((store) => store.close()));
+    // Also after one that failed: connections would keep the process alive.
+    afterEach(closeAll);
     after(closeAll);
 
     test("several servers that start at once on an empty server make the database once", async () => {
@@ -157,8 +159,8 @@ export function sqlScenarios(name: string, administrator: SqlAdministrator): voi
       const { clock, store } = await withClock(endpointOf(administrator.database(), database));
       stores.push(store);
       const other = await open();
-      assert.ok((await other.create("/ttl/a", text("1"), { ttlSeconds: 30 })).ok);
       const follower = await Follower.of(store, 0);
+      assert.ok((await other.create("/ttl/a", text("1"), { ttlSeconds: 30 })).ok);
       await follower.reached(1);
       await other.close();
       await clock.advance(40_000);

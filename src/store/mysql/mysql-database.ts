@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
+import { connect, isIP } from "node:net";
 import { type Connection, createConnection } from "mysql2/promise";
 import type { Clock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
-import type { SqlEndpoint } from "../datastore-endpoint.ts";
+import type { SqlAddress, SqlEndpoint } from "../datastore-endpoint.ts";
 import type { TlsMaterial } from "../sql/read-files.ts";
 import { redact } from "../sql/redact.ts";
 import { type SqlDatabase, SqlFailure } from "../sql/sql-database.ts";
@@ -92,7 +93,7 @@ export class MysqlDatabase implements SqlDatabase {
     let connection: Connection;
     try {
       connection = await createConnection({
-        ...("socketPath" in address ? { socketPath: address.socketPath } : address),
+        ...serverOptions(address),
         ...{ user, password, connectTimeout: connectTimeoutMs, charset: "utf8mb4", multipleStatements: true },
         ...{ supportBigNumbers: true, enableKeepAlive: true, keepAliveInitialDelay: 10_000 },
         ...(database === undefined ? {} : { database }),
@@ -164,6 +165,17 @@ export class MysqlDatabase implements SqlDatabase {
       throw new ConfigurationError(`${this.name}: ${redact((error as Error).message, password)}; ${remedy}`);
     }
   }
+}
+
+/**
+ * Where to connect. The library verifies a certificate for "localhost" where the host is an IP address; with a dot behind
+ * it, which whoever compares names takes away, it is passed on as it is.
+ */
+function serverOptions(address: SqlAddress) {
+  if ("socketPath" in address) return { socketPath: address.socketPath };
+  const { host, port } = address;
+  if (!isIP(host)) return { host, port };
+  return { host: `${host}.`, port, stream: () => connect({ host, port, noDelay: true }) };
 }
 
 async function createTables(connection: Connection, database: string): Promise<void> {

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Doorbell, listeners, sleepStatement } from "../../../../src/store/mysql/doorbell.ts";
+import { FakeClock } from "../../../support/fake-clock.ts";
+
+const process = (id: number, database: string | null, statement: string | null) =>
+  [id, "user", "host", database, "Query", 1, "User sleep", statement] as const;
+
+test("whoever wrote wakes the listeners of other servers in its database, and nothing else", () => {
+  const rows = [
+    process(1, "kubernetes", sleepStatement("other", 7, 5).slice(0, 100)),
+    process(2, "kubernetes", sleepStatement("mine", 7, 5)),
+    process(3, "elsewhere", sleepStatement("other", 7, 5)),
+    process(4, "kubernetes", "SELECT SLEEP(5)"),
+    process(5, null, null),
+  ];
+  assert.deepEqual(listeners(rows, "kubernetes", "mine"), [1]);
+});
+
+test("bells that are rung while one rings are one more, and one that cannot be rung harms nobody", async () => {
+  const clock = new FakeClock();
+  const asked: string[] = [];
+  const doorbell = new Doorbell({
+    clock,
+    database: "kubernetes",
+    own: "mine",
+    connection: async () => ({
+      close: () => {},
+      query: async (text) => {
+        asked.push(text);
+        if (text.startsWith("KILL")) throw new Error("no such thread");
+        return [
+          process(1, "kubernetes", sleepStatement("a", 1, 5)),
+          process(2, "kubernetes", sleepStatement("b", 1, 5)),
+        ];
+      },
+    }),
+  });
+  for (let index = 0; index < 5; index++) doorbell.ring();
+  await clock.advance(100);
+  const once = ["SHOW PROCESSLIST", "KILL QUERY 1", "KILL QUERY 2"];
+  assert.deepEqual(asked, [...once, ...once]);
+});
