@@ -2,7 +2,7 @@
  * All checks, from the quick to the slow: `npm test`. Stops at the first stage that fails.
  *
  * `npm test -- unit api` runs the named stages only; the stages are lint, unit, api, fuzz, conformance,
- * store and e2e.
+ * store, e2e and architectures.
  *
  * A test file that fails is run once more, alone. Where it passes then, the stage passes and the summary names the
  * test as unsteady: it is to be mended, but one race in some thousand tests does not hide what all others say.
@@ -15,6 +15,7 @@ import { fileURLToPath } from "node:url";
 import { ioClock } from "../src/machinery/clock.ts";
 import type { FailedTest } from "./failed-tests.ts";
 import { databaseImageTasks, imageTasks } from "./images.ts";
+import { platforms } from "./platforms.ts";
 import { runTasks } from "./tasks.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -63,6 +64,14 @@ const stages: Stage[] = [
       if (!(await runTasks(imageTasks()))) return false;
       // Clusters of containers share two cores on a small machine: two at a time wait for each other's timers least.
       return nodeTest("test/e2e/**/*.test.ts", { timeoutMs: 900_000, concurrency: 2, forceExit: true });
+    },
+  },
+  {
+    // The images of all architectures, and what of them runs without their machines.
+    name: "architectures",
+    run: async () => {
+      if (!(await runTasks(imageTasks(platforms)))) return false;
+      return nodeTest("test/architectures/**/*.test.ts", { timeoutMs: 900_000, concurrency: 1, forceExit: true });
     },
   },
 ];
