@@ -79,6 +79,8 @@ export interface ApiServer {
   client(user: UserInfo): Client;
   /** Resolves when roles, namespaces and the `kubernetes` Service are there. */
   ready(): Promise<void>;
+  /** Why the store does not answer at the moment; undefined while it does. */
+  problem(): string | undefined;
   /** "host:port" of every API server of the cluster that works. */
   addresses(): Promise<readonly string[]>;
   /** Takes this server out of the Service `kubernetes` where there are others, ends watches and streams. The store stays open. */
@@ -255,6 +257,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     upgrade: (request, socket, head) => void handler.upgrade(request, socket, head),
     client: (user) => clientFor(user, authorization.authorize, true),
     ready: () => whenReady,
+    problem: () => feed.problem(),
     addresses: () => service.addresses(),
     stop: async () => {
       await service.stop();

@@ -165,7 +165,8 @@ export async function startServer(
       }),
       apiServers: () => apiServer.addresses(),
       ...(etcd ? { bootstrapData: () => readBootstrapData(directory), databaseInfo: () => etcd.info() } : {}),
-      ready: () => ready,
+      // Load balancers and nodes that join ask it: whose store does not answer has nothing for them.
+      ready: () => ready && apiServer.problem() === undefined,
       staticDirectory: join(directory, "static"),
       logger,
     });
