@@ -29,7 +29,11 @@ export function memberController(members: MemberClient): ControllerFactory {
           const node = informer.get(key);
           const plan = node ? planMember(node) : { kind: "nothing" as const };
           if (plan.kind === "nothing") return undefined;
-          if (plan.kind === "remove") await remove(members, plan, logger);
+          if (plan.kind === "remove") {
+            const gone = await remove(members, plan, logger);
+            // A Node that is deleted goes nevertheless; what was only asked for is not done.
+            if (!gone && !node?.metadata.deletionTimestamp) return undefined;
+          }
           await client.patch(nodes, key, { type: "merge", body: plan.patch }, { signal });
           return undefined;
         },
@@ -38,18 +42,21 @@ export function memberController(members: MemberClient): ControllerFactory {
   };
 }
 
-/** Removes the member of this name at this address; one that is not there is gone. */
+/**
+ * Removes the member of this name at this address; one that is not there is gone.
+ * @returns false when it has to stay
+ */
 async function remove(
   members: MemberClient,
   { name, address }: { name: string; address: string },
   logger: Logger,
-): Promise<void> {
+): Promise<boolean> {
   const all = await members.list();
   const member = all.find((each) => each.name === name && each.peerUrls.some((url) => hostOf(url) === address));
-  if (!member) return;
+  if (!member) return true;
   if (all.filter(({ isLearner }) => !isLearner).every(({ id }) => id === member.id)) {
     logger.warn({ name }, "The only voting member of etcd is not removed: all data is there");
-    return;
+    return false;
   }
   logger.info(`Removing name=${name} id=${member.id} address=${address} from etcd`);
   try {
@@ -57,4 +64,5 @@ async function remove(
   } catch (error) {
     if (!(error instanceof GrpcError) || error.code !== "NOT_FOUND") throw error;
   }
+  return true;
 }

@@ -104,6 +104,23 @@ describe("members of etcd and their Nodes", () => {
     );
   });
 
+  test("K3s' annotation removes a member while its Node stays, but never the only one", async (context) => {
+    const { client, etcd } = await start(context, [
+      member(1n, "one-aaaaaaaa", "10.0.0.1"),
+      member(2n, "two-bbbbbbbb", "10.0.0.2"),
+    ]);
+    const body = { metadata: { annotations: { "etcd.k3s.cattle.io/remove": "true" } } };
+    const removedOf = async (name: string) =>
+      (await client.get(nodes, name)).metadata.annotations?.["etcd.k3s.cattle.io/removed-node-name"];
+    await client.patch(nodes, "two", { type: "merge", body });
+    await eventually(async () => assert.equal(await removedOf("two"), "two-bbbbbbbb"), patienceMs);
+    assert.equal(etcd.members.length, 1);
+    await client.patch(nodes, "one", { type: "merge", body });
+    await client.delete(nodes, "one");
+    await eventually(() => isGone(client, "one"), patienceMs);
+    assert.equal(etcd.members.length, 1);
+  });
+
   test("the only member stays when its Node is deleted, since all data is there", async (context) => {
     const { client, etcd } = await start(context, [member(1n, "one-aaaaaaaa", "10.0.0.1")]);
     await client.delete(nodes, "one");
