@@ -76,10 +76,11 @@ export class LogTail {
    * read anew.
    */
   async verify(session: SqlSession): Promise<void> {
-    const { head, compacted } = await session.state();
+    // Before the database is asked: what is written meanwhile moves both.
     const position = this.#position;
-    if (position === undefined) return;
     const anchor = this.#anchor;
+    const { head, compacted } = await session.state();
+    if (position === undefined) return;
     if (head >= position) {
       if (!anchor || anchor.revision <= compacted) return;
       const page = await session.history("", anchor.revision - 1, 1);
