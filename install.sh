@@ -480,7 +480,7 @@ write_file() {
   if $sudo test -f "$1" && [ "$($sudo cat "$1")" = "$content" ]; then return 0; fi
   say "Writing $1"
   # shellcheck disable=SC2016
-  printf '%s\n' "$content" | $sudo sh -c 'umask 077 && mkdir -p "$(dirname "$1")" && cat > "$1.new" && chmod "$2" "$1.new" && mv "$1.new" "$1"' - "$1" "$2"
+  printf '%s\n' "$content" | $sudo sh -c 'mkdir -p "$(dirname "$1")" && umask 077 && cat > "$1.new" && chmod "$2" "$1.new" && mv "$1.new" "$1"' - "$1" "$2"
 }
 
 # Assignments of this script's variables, for one that it makes.
@@ -728,7 +728,7 @@ main() {
 finish() {
   if is_true INSTALL_K3S_BIN_DIR_READ_ONLY; then return 0; fi
   if [ "$command" = server ]; then
-    printf 'Try "%s kubectl get node"; an agent joins with the token in %s/server/node-token.' "${sudo:+sudo }k3s" "$data_dir"
+    printf 'Try "%s kubectl get node"; an agent joins with the token in %s/server/node-token.' "${sudo:+sudo $bin_dir/}k3s" "$data_dir"
   else
     printf 'The server lists this node now.'
   fi

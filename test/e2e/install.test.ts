@@ -277,12 +277,17 @@ describe("the install line", () => {
   test("flags, and files that they name, reach the node", async () => {
     await server.sh("mkdir -p /srv/node && printf 'nameserver 192.0.2.53\\n' > /srv/node/resolv.conf");
     const flags =
-      "server --node-label 'test/label=one' --resolv-conf /srv/node/resolv.conf --write-kubeconfig /srv/node/out/kubeconfig";
+      "server --node-label 'test/label=one' --resolv-conf /srv/node/resolv.conf --write-kubeconfig /srv/node/out/kubeconfig --write-kubeconfig-mode 644";
     await server.sh(`${line.replace("sh -", "sh -s -")} --node-label test/other=two --https-listen-port 7443`, {
       env: { ...serverEnvironment, INSTALL_K3S_EXEC: flags },
     });
     await ready(server);
     assert.match(await server.sh("KUBECONFIG=/srv/node/out/kubeconfig kubectl cluster-info"), /127\.0\.0\.1:7443/);
+    // With that mode, kubectl is for everybody, as with K3s.
+    assert.match(
+      await server.sh("setpriv --reuid 1000 --clear-groups env HOME=/tmp/home k3s kubectl get node"),
+      / Ready /,
+    );
     assert.match(await server.sh("docker exec k3s cat /srv/node/resolv.conf"), /192\.0\.2\.53/);
     assert.match(
       await container(server, "k3s", "{{.Config.Cmd}}"),
