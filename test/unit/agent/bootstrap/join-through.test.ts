@@ -54,7 +54,7 @@ describe("joining by whichever server answers", () => {
     joinThrough(
       urls,
       token,
-      { clock: ioClock, logger: silentLogger, signal: AbortSignal.timeout(30_000) },
+      { clock: ioClock, logger: silentLogger, signal: AbortSignal.timeout(60_000) },
       async (supervisor) => String(await supervisor.get("/v1-k3s/config")),
     );
 
@@ -78,7 +78,7 @@ describe("joining by whichever server answers", () => {
 
   it("begins again when a server fails half-way, and ends when that is of no use", async (t) => {
     const [a, b] = [await startServer(t, "a", own), await startServer(t, "b", own)];
-    const context = { clock: ioClock, logger: silentLogger, signal: AbortSignal.timeout(30_000) };
+    const context = { clock: ioClock, logger: silentLogger, signal: AbortSignal.timeout(60_000) };
     const tried: string[] = [];
     const result = await joinThrough([a.url, b.url], token, context, async ({ url }) => {
       tried.push(`${url.origin}`);
