@@ -86,8 +86,8 @@ interface Receiver<T> {
 }
 
 interface OpenCall {
-  /** Absent when the call could not begin; it has ended then. */
-  readonly stream: ClientHttp2Stream | undefined;
+  /** Does something with the call's stream, now or when there is one; not at all when the call ends before. */
+  use(act: (stream: ClientHttp2Stream) => void): void;
   cancel(): void;
 }
 
@@ -128,7 +128,7 @@ export class GrpcClient {
           else reject(new GrpcError("INTERNAL", `${method.path}: the server sent no reply`));
         },
       };
-      this.#call(method, options, receiver).stream?.end(body);
+      this.#call(method, options, receiver).use((stream) => stream.end(body));
     });
   }
 
@@ -142,7 +142,7 @@ export class GrpcClient {
     return {
       [Symbol.asyncIterator]: () => {
         const { call, replies } = this.#iterated(method, options);
-        call.stream?.end(body);
+        call.use((stream) => stream.end(body));
         return replies;
       },
     };
@@ -155,8 +155,11 @@ export class GrpcClient {
   ): BidiCall<Req, Res> {
     const { call, replies } = this.#iterated(method, options);
     return {
-      write: (request) => void call.stream?.write(frame(encodeMessage(method.request, request))),
-      end: () => void call.stream?.end(),
+      write(request) {
+        const body = frame(encodeMessage(method.request, request));
+        call.use((stream) => stream.write(body));
+      },
+      end: () => call.use((stream) => stream.end()),
       responses: { [Symbol.asyncIterator]: () => replies },
     };
   }
@@ -191,7 +194,7 @@ export class GrpcClient {
       onValue(value) {
         queue.push(value);
         // The reader is slower than the server: let HTTP/2's flow control hold the server back.
-        if (queue.length > 64) call.stream?.pause();
+        if (queue.length > 64) call.use((stream) => stream.pause());
         wake?.();
       },
       onEnd(error) {
@@ -206,7 +209,7 @@ export class GrpcClient {
         for (;;) {
           const value = queue.shift();
           if (value !== undefined) {
-            if (queue.length < 16) call.stream?.resume();
+            if (queue.length < 16) call.use((stream) => stream.resume());
             return { value, done: false };
           }
           if (failure) {
@@ -237,12 +240,15 @@ export class GrpcClient {
   ): OpenCall {
     let done = false;
     let stream: ClientHttp2Stream | undefined;
+    let early: ((stream: ClientHttp2Stream) => void)[] = [];
     let timer: Timer | undefined;
+    const { timeoutMs, signal } = options;
     const finish = (error?: GrpcError) => {
       if (done) return;
       done = true;
+      early = [];
       timer?.cancel();
-      options.signal?.removeEventListener("abort", cancel);
+      signal?.removeEventListener("abort", cancel);
       if (error && stream && !stream.destroyed) stream.close(constants.NGHTTP2_CANCEL);
       receiver.onEnd(error);
     };
@@ -250,15 +256,18 @@ export class GrpcClient {
     const fail = (code: GrpcCode, why: string, cause?: unknown) =>
       finish(new GrpcError(code, `${method.path}: ${why}`, { unsent: stream?.id === undefined, cause }));
     const cancel = () => fail("CANCELLED", "cancelled");
+    const call: OpenCall = {
+      use(act) {
+        if (stream) act(stream);
+        else if (!done) early.push(act);
+      },
+      cancel,
+    };
 
-    if (this.#closed) {
-      // The caller has no stream yet to hear of it.
-      queueMicrotask(() => fail("UNAVAILABLE", "the client is closed"));
-      return { stream, cancel };
-    }
-    if (options.signal?.aborted) {
-      queueMicrotask(cancel);
-      return { stream, cancel };
+    if (this.#closed || signal?.aborted) {
+      // The caller has no call yet to hear of it.
+      queueMicrotask(this.#closed ? () => fail("UNAVAILABLE", "the client is closed") : cancel);
+      return call;
     }
     const headers: Record<string, string> = {
       ":method": "POST",
@@ -267,28 +276,42 @@ export class GrpcClient {
       te: "trailers",
       ...options.metadata,
     };
-    const { timeoutMs } = options;
     if (timeoutMs !== undefined) headers["grpc-timeout"] = `${Math.ceil(timeoutMs)}m`;
-    stream = this.#connection().request(headers);
-    const frames = new FrameReader(this.#largestMessageBytes);
-    stream.on("data", (piece: Buffer) => {
+    const session = this.#connection();
+    const begin = () => {
       if (done) return;
-      try {
-        frames.push(piece, (bytes) => {
-          if (!done) receiver.onValue(decodeMessage(method.response, bytes));
-        });
-      } catch (error) {
-        const code = error instanceof OversizeError ? "RESOURCE_EXHAUSTED" : "INTERNAL";
-        finish(new GrpcError(code, `${method.path}: ${(error as Error).message}`));
-      }
-    });
-    this.#onStatus(stream, finish, fail);
+      stream = session.request(headers);
+      this.#onReplies(method, stream, (value) => done || receiver.onValue(value), finish);
+      this.#onStatus(stream, finish, fail);
+      for (const act of early) act(stream);
+    };
+    session.whenReady(begin, (error) => fail("UNAVAILABLE", error?.message ?? "the connection was closed", error));
     if (timeoutMs !== undefined)
       timer = this.#clock.after(timeoutMs, () =>
         fail("DEADLINE_EXCEEDED", `no reply after ${Math.ceil(timeoutMs)} ms`),
       );
-    options.signal?.addEventListener("abort", cancel, { once: true });
-    return { stream, cancel };
+    signal?.addEventListener("abort", cancel, { once: true });
+    return call;
+  }
+
+  #onReplies<Res extends Message>(
+    method: MethodDescriptor<Message, Res>,
+    stream: ClientHttp2Stream,
+    onValue: (value: MessageOutput<Res>) => void,
+    finish: (error: GrpcError) => void,
+  ): void {
+    const frames = new FrameReader(this.#largestMessageBytes);
+    let failed = false;
+    stream.on("data", (piece: Buffer) => {
+      if (failed) return;
+      try {
+        frames.push(piece, (bytes) => onValue(decodeMessage(method.response, bytes)));
+      } catch (error) {
+        failed = true;
+        const code = error instanceof OversizeError ? "RESOURCE_EXHAUSTED" : "INTERNAL";
+        finish(new GrpcError(code, `${method.path}: ${(error as Error).message}`));
+      }
+    });
   }
 
   /** Ends a call as its trailers say, or by what broke when there are none. */

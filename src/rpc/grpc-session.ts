@@ -32,6 +32,10 @@ export class GrpcSession {
   /** Runs while a sign of life is awaited. */
   #silence: Timer | undefined;
   #usable = true;
+  #ready = false;
+  #broken: Error | undefined;
+  /** Calls that wait for the server's first word. */
+  #waiting: { readonly begin: () => void; readonly fail: (error: Error | undefined) => void }[] = [];
 
   constructor(target: GrpcTarget, clock: Clock, options: SessionOptions) {
     this.#clock = clock;
@@ -47,32 +51,44 @@ export class GrpcSession {
       },
     });
     this.#session = session;
-    const retire = () => {
-      this.#usable = false;
-    };
-    // The calls on the session report what broke; without a listener the process would end.
-    session.on("error", retire);
-    session.on("close", () => {
-      retire();
-      this.#interval?.cancel();
-      this.#silence?.cancel();
-    });
-    session.on("goaway", retire);
     const { connectTimeoutMs } = options;
     const late =
       connectTimeoutMs === undefined
         ? undefined
         : clock.after(connectTimeoutMs, () => this.destroy(`no connection after ${connectTimeoutMs} ms`));
-    session.once("close", () => late?.cancel());
-    session.once("connect", () => {
+    // The calls on the session report what broke; without a listener the process would end.
+    session.on("error", (error) => {
+      this.#usable = false;
+      this.#broken = error;
+    });
+    session.on("goaway", () => {
+      this.#usable = false;
+    });
+    session.on("close", () => {
+      this.#usable = false;
+      for (const timer of [late, this.#interval, this.#silence]) timer?.cancel();
+      for (const { fail } of this.#waiting.splice(0)) fail(this.#broken);
+    });
+    session.once("connect", () => session.setLocalWindowSize(sessionWindowBytes));
+    session.once("remoteSettings", () => {
       late?.cancel();
-      session.setLocalWindowSize(sessionWindowBytes);
+      this.#ready = true;
+      for (const { begin } of this.#waiting.splice(0)) begin();
     });
   }
 
   /** Whether calls can begin here. */
   get usable(): boolean {
     return this.#usable && !this.#session.closed && !this.#session.destroyed;
+  }
+
+  /**
+   * Calls `begin`, in which requests can be made, when the server has said its first word: what is sent before may reach
+   * nobody, a proxy for example, and would count as sent. Calls `fail` when that does not come.
+   */
+  whenReady(begin: () => void, fail: (error: Error | undefined) => void): void {
+    if (this.#ready) begin();
+    else this.#waiting.push({ begin, fail });
   }
 
   request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
@@ -103,8 +119,8 @@ export class GrpcSession {
         this.#silence = undefined;
         if (this.#open > 0) this.#keepAlive();
       });
-    if (session.connecting) session.once("connect", ask);
-    else ask();
+    if (this.#ready) ask();
+    else session.once("remoteSettings", ask);
   }
 
   #keepAlive(): void {

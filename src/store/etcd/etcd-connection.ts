@@ -10,7 +10,7 @@ import {
   type MethodDescriptor,
 } from "../../rpc/grpc-client.ts";
 import { StoreClosedError } from "../store.ts";
-import { isNoSpace, isOutage, isUnsent, storeError } from "./etcd-errors.ts";
+import { isNoSpace, isOutage, isUnsent, storeError, untrustedReason } from "./etcd-errors.ts";
 import { leaseGrant } from "./etcd-messages.ts";
 
 /** Where one member of etcd answers clients. */
@@ -24,12 +24,12 @@ export interface EtcdServer {
 const deadlineMs = 8000;
 /** With several endpoints, a read that one does not answer is asked of the next after this long. */
 const readAttemptMs = 3000;
-const connectTimeoutMs = 3000;
+const connectTimeoutMs = 2000;
 const keepAliveMs = 10_000;
 /** A connection on which a call got no answer has this long for a sign of life. */
 const probePatienceMs = 2000;
 /** How long a call that has not had any effect is tried again: about what an election or a restart takes. */
-const patienceMs = 3000;
+const patienceMs = 5000;
 const firstPauseMs = 50;
 const longestPauseMs = 500;
 /** While there is a problem, etcd is asked this often whether it is over. */
@@ -54,7 +54,7 @@ export class EtcdConnection {
   readonly #clock: Clock;
   readonly #logger: Logger;
   #current = 0;
-  #problem: { readonly text: string; readonly writesOnly: boolean } | undefined;
+  #problem: { readonly text: string; readonly writesOnly: boolean; readonly sinceMs: number } | undefined;
   #probe: Timer | undefined;
   #closed = false;
 
@@ -131,8 +131,8 @@ export class EtcdConnection {
   ): Promise<MessageOutput<Res>> {
     const begunMs = this.#clock.now();
     const attemptMs = !write && this.#clients.length > 1 ? readAttemptMs : deadlineMs;
-    // What is known to be away is asked once, so that callers hear at once.
-    const untilMs = begunMs + (this.#problem ? 0 : patienceMs);
+    // What is known to be away for longer is asked once, so that callers hear at once.
+    const untilMs = (this.#problem?.sinceMs ?? begunMs) + patienceMs;
     for (let attempt = 1; ; attempt++) {
       const { client, failed } = this.#pick();
       const leftMs = deadlineMs - (this.#clock.now() - begunMs);
@@ -146,7 +146,7 @@ export class EtcdConnection {
         failed(error);
         const round = attempt / this.#clients.length;
         const again = isOutage(error) && !isNoSpace(error) && (!write || isUnsent(error));
-        const inTime = round < 1 || this.#clock.now() < untilMs;
+        const inTime = round < 1 || (this.#clock.now() < untilMs && untrustedReason(error) === undefined);
         if (!again || !inTime || this.#clock.now() - begunMs >= deadlineMs - firstPauseMs)
           throw storeError(error, write);
         if (round >= 1 && Number.isInteger(round))
@@ -158,7 +158,8 @@ export class EtcdConnection {
   #worse(error: GrpcError): void {
     const { message } = storeError(error, false);
     if (!this.#problem) this.#logger.warn({ err: error }, "etcd does not answer as it should");
-    this.#problem = { text: message, writesOnly: isNoSpace(error) };
+    const sinceMs = this.#problem?.sinceMs ?? this.#clock.now();
+    this.#problem = { text: message, writesOnly: isNoSpace(error), sinceMs };
     this.#armProbe();
   }
 

@@ -131,7 +131,8 @@ export class WatchHub {
       }
       throw new GrpcError("UNAVAILABLE", "etcd ended the watch");
     } catch (error) {
-      failed(error);
+      // Ended by ourselves, nothing is wrong with the endpoint.
+      if (!signal.aborted) failed(error);
       throw error;
     }
   }

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { decodeMessage, encodeMessage, message, string } from "../../../src/machinery/protobuf.ts";
 import { GrpcClient, GrpcError } from "../../../src/rpc/grpc-client.ts";
+import { eventually } from "../../support/eventually.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
 const text = message("Text", { text: string(1) });
@@ -168,11 +169,12 @@ test("a reply above the limit is RESOURCE_EXHAUSTED", () =>
     client.close();
   }));
 
-/** A server that takes connections and never says anything. */
-async function withSilentServer(use: (port: number) => Promise<void>): Promise<void> {
+/** A server that takes connections and says no more than its first words. */
+async function withSilentServer(firstWords: Buffer, use: (port: number) => Promise<void>): Promise<void> {
   const sockets = new Set<Socket>();
   const server = createNetServer((socket) => {
     sockets.add(socket);
+    socket.write(firstWords);
     socket.on("error", () => {});
     socket.resume();
   });
@@ -185,8 +187,11 @@ async function withSilentServer(use: (port: number) => Promise<void>): Promise<v
   }
 }
 
+/** A frame of HTTP/2 without content, with which a server begins. */
+const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+
 test("a connection that gives no sign of life is closed, and its calls fail", () =>
-  withSilentServer(async (port) => {
+  withSilentServer(emptySettings, async (port) => {
     const clock = new FakeClock();
     const client = new GrpcClient({ host: "127.0.0.1", port }, { clock, keepAliveMs: 10_000 });
     const call = assert.rejects(client.unary(method("Unary"), {}), (error: GrpcError) => {
@@ -194,6 +199,7 @@ test("a connection that gives no sign of life is closed, and its calls fail", ()
       assert.match(error.message, /no sign of life for 10000 ms/);
       return true;
     });
+    await eventually(() => assert.equal(clock.pending, 1));
     await clock.advance(10_000);
     await clock.advance(10_000);
     await call;
@@ -220,12 +226,23 @@ test("an answered ping keeps a call open for as long as it takes", () =>
   }));
 
 test("a connection that does not come about is given up in time", () =>
-  withSilentServer(async (port) => {
-    // The handshake of TLS is never answered.
-    const clock = new FakeClock();
-    const client = new GrpcClient({ host: "127.0.0.1", port, tls: {} }, { clock, connectTimeoutMs: 2000 });
-    const call = assert.rejects(client.unary(method("Unary"), {}), { code: "UNAVAILABLE", unsent: true });
-    await clock.advance(2000);
-    await call;
-    client.close();
+  withSilentServer(Buffer.alloc(0), async (port) => {
+    // The handshake of TLS, or the greeting of HTTP/2, is never answered.
+    for (const more of [{ tls: {} }, {}]) {
+      const clock = new FakeClock();
+      const client = new GrpcClient({ host: "127.0.0.1", port, ...more }, { clock, connectTimeoutMs: 2000 });
+      const call = assert.rejects(client.unary(method("Unary"), {}), { code: "UNAVAILABLE", unsent: true });
+      await clock.advance(2000);
+      await call;
+      client.close();
+    }
   }));
+
+test("a connection that ends before the server's first word has carried nothing", async () => {
+  const server = createNetServer((socket) => socket.once("data", () => socket.resetAndDestroy()));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const client = new GrpcClient({ host: "127.0.0.1", port: (server.address() as AddressInfo).port });
+  await assert.rejects(client.unary(method("Unary"), {}), { code: "UNAVAILABLE", unsent: true });
+  client.close();
+  await new Promise((resolve) => server.close(resolve));
+});
