@@ -2,6 +2,7 @@ import type Docker from "dockerode";
 import { type Clock, ioClock } from "../machinery/clock.ts";
 import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
 import { labels, nodeName, type Role } from "./cluster-names.ts";
+import { fixedAddress, subnetOf } from "./cluster-network.ts";
 import { deleteNodeObject } from "./delete-node.ts";
 import { type Cluster, datastoreOfNode, getCluster, removeContainer, serversOf } from "./inventory.ts";
 import { updateLoadBalancer } from "./load-balancer.ts";
@@ -83,15 +84,27 @@ async function planAddition(docker: Docker, cluster: Cluster, options: AddNodesO
     );
   }
   const template = await serverTemplate(docker, server.name);
-  return names.map((name) => ({
+  const addresses = await freeAddresses(docker, cluster, names.length);
+  return names.map((name, index) => ({
     ...shared,
     ...template,
+    ...(addresses ? { address: addresses[index]! } : {}),
     name,
     datastore,
     image: options.image ?? template.image,
     ...(datastore === "etcd" ? { join: server.name } : {}),
     args: [...template.args, ...(options.args ?? [])],
   }));
+}
+
+/** For servers that come to others which have addresses of their own. */
+async function freeAddresses(docker: Docker, cluster: Cluster, count: number): Promise<string[] | undefined> {
+  const servers = serversOf(cluster);
+  const taken = new Set(servers.map((server) => server.labels[labels.address]));
+  if (taken.has(undefined)) return undefined;
+  const subnet = await subnetOf(docker, servers[0]!.network);
+  const candidates = Array.from({ length: servers.length + count }, (_, index) => fixedAddress(subnet, index));
+  return candidates.filter((address) => !taken.has(address)).slice(0, count);
 }
 
 /** @throws when a wanted name is taken */

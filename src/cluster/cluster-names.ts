@@ -14,6 +14,8 @@ export const labels = {
   apiPort: "k3ts.api-port",
   /** What servers keep the cluster in: a `Datastore`. */
   datastore: "k3ts.datastore",
+  /** The address that a server always has, where others know it by that. */
+  address: "k3ts.address",
   /** Ports beside the API's that the load balancer passes on, with commas between. */
   ports: "k3ts.ports",
 } as const;

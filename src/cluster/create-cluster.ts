@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
 import type Docker from "dockerode";
+import type { ContainerCreateOptions } from "dockerode";
 import { type Clock, ioClock } from "../machinery/clock.ts";
 import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
-import { checkClusterName, contextName, labels, loadBalancerName, networkName } from "./cluster-names.ts";
+import { checkClusterName, contextName, loadBalancerName, networkName } from "./cluster-names.ts";
+import { createClusterNetwork, fixedAddress, subnetOf } from "./cluster-network.ts";
 import { publishedHost } from "./docker.ts";
 import { freePort } from "./free-port.ts";
 import { getCluster, listClusters, removeCluster } from "./inventory.ts";
@@ -16,7 +18,7 @@ import {
 import { configureLoadBalancer } from "./load-balancer.ts";
 import { forwardedPorts, loadBalancerOptions } from "./load-balancer-spec.ts";
 import { failsWhenEnded, waitForLine } from "./node-log.ts";
-import { containerOptions, nameOf } from "./node-spec.ts";
+import { containerOptions, type NodeSpec, nameOf } from "./node-spec.ts";
 import { type ClusterSettings, planCluster } from "./plan-cluster.ts";
 import { runSteps } from "./progress.ts";
 import { requireImages } from "./require-images.ts";
@@ -58,7 +60,8 @@ export async function createCluster(
     api: await apiAddress(options.apiPort),
     publishedHost: publishedHost(process.env),
   });
-  const containers = [...(loadBalancer ? [loadBalancerOptions(loadBalancer)] : []), ...nodes.map(containerOptions)];
+  // etcd's members know each other by their addresses; in a network of others' making nothing can be said about these.
+  const fixed = options.network === undefined && nodes.some(({ datastore }) => datastore === "etcd");
   await requireImages(
     docker,
     [...nodes, ...(loadBalancer ? [loadBalancer] : [])].map(({ image }) => image),
@@ -79,34 +82,41 @@ export async function createCluster(
           ? [
               {
                 title: `Create network ${networkName(options.name)}`,
-                run: async () => {
-                  await docker.createNetwork({
-                    Name: networkName(options.name),
-                    Driver: "bridge",
-                    Labels: { [labels.cluster]: options.name },
-                  });
-                },
+                run: () => createClusterNetwork(docker, options.name, fixed),
               },
             ]
           : []),
         {
           title: `Start ${names.length} node${names.length === 1 ? "" : "s"}${loadBalancer ? " and a load balancer" : ""}`,
-          run: (say) =>
+          run: async (say) => {
+            const subnet = fixed ? await subnetOf(docker, networkName(options.name)) : undefined;
+            const start = async (create: ContainerCreateOptions & { name: string }, configure = async () => {}) => {
+              const container = await docker.createContainer(create);
+              await configure();
+              await container.start().catch((error: Error) => {
+                throw withRemedy(error);
+              });
+              say(create.name);
+            };
+            const startNode = (node: NodeSpec) => {
+              const address = subnet && node.role === "server" ? { address: fixedAddress(subnet, node.index) } : {};
+              return start(containerOptions({ ...node, ...address }));
+            };
             // All of them end before anything is removed again.
-            settleAll(
-              containers.map(async (create) => {
-                const container = await docker.createContainer(create);
-                if (loadBalancer && create.name === loadBalancerName(options.name)) {
-                  const servers = nodes.filter(({ role }) => role === "server").map(nameOf);
-                  const ports = forwardedPorts(loadBalancer.ports);
-                  await configureLoadBalancer(docker, create.name, { servers, ports });
-                }
-                await container.start().catch((error: Error) => {
-                  throw withRemedy(error);
-                });
-                say(create.name);
-              }),
-            ),
+            await settleAll([
+              ...(loadBalancer
+                ? [
+                    start(loadBalancerOptions(loadBalancer), () =>
+                      configureLoadBalancer(docker, loadBalancerName(options.name), {
+                        servers: nodes.filter(({ role }) => role === "server").map(nameOf),
+                        ports: forwardedPorts(loadBalancer.ports),
+                      }),
+                    ),
+                  ]
+                : []),
+              ...nodes.map(startNode),
+            ]);
+          },
         },
         {
           title: "Wait for the API",

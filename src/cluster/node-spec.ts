@@ -12,6 +12,8 @@ export interface NodeSpec {
   readonly token: string;
   /** The container whose API the node joins; absent for a server that joins none. */
   readonly join?: string;
+  /** The address that it has at each start; default: any. */
+  readonly address?: string;
   /** Of servers. */
   readonly datastore?: Datastore;
   /** Where the API appears on this machine; on one container of a cluster only. */
@@ -73,9 +75,17 @@ export function containerOptions(spec: NodeSpec): ContainerCreateOptions & { nam
       [labels.role]: spec.role,
       ...(spec.role === "server" ? { [labels.token]: spec.token } : {}),
       ...(spec.datastore ? { [labels.datastore]: spec.datastore } : {}),
+      ...(spec.address ? { [labels.address]: spec.address } : {}),
       ...(spec.api ? { [labels.apiPort]: `${spec.api.host}:${spec.api.port}` } : {}),
     },
     ExposedPorts: exposed,
+    ...(spec.address
+      ? {
+          NetworkingConfig: {
+            EndpointsConfig: { [spec.network]: { IPAMConfig: { IPv4Address: spec.address } } },
+          },
+        }
+      : {}),
     HostConfig: {
       Privileged: true,
       RestartPolicy: { Name: "unless-stopped" },
