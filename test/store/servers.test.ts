@@ -93,7 +93,7 @@ async function carriesOut(client: Client, name: string): Promise<void> {
   }, patienceMs);
 }
 
-for (const kind of ["etcd", "postgres"] satisfies DatabaseKind[]) {
+for (const kind of ["etcd", "postgres", "mariadb"] satisfies DatabaseKind[]) {
   describe(`servers that share ${kind}`, () => {
     let database: TestDatabase;
     let a: Running;
@@ -140,7 +140,7 @@ for (const kind of ["etcd", "postgres"] satisfies DatabaseKind[]) {
       );
       for (const text of [other, different]) {
         assert.ok(!text.includes(token) && !text.includes("another-token"), "no token in any line");
-        assert.ok(!text.includes("postgres:test@"), "no password in any line");
+        assert.ok(!text.includes(":test@"), "no password in any line");
       }
     });
 
@@ -253,11 +253,11 @@ for (const kind of ["etcd", "postgres"] satisfies DatabaseKind[]) {
     });
 
     test("leaders that cannot renew stop leading, and go on when the database answers again", async () => {
-      const lost = () => [a, b].filter(({ process }) => process.log().includes("Lost leadership")).length;
-      assert.equal(lost(), 0);
+      const lost = () => [a, b].flatMap(({ process }) => process.log().match(/Lost leadership/g) ?? []).length;
+      const lostBefore = lost();
       await database.pause();
       try {
-        await eventually(() => assert.ok(lost() > 0), patienceMs);
+        await eventually(() => assert.ok(lost() > lostBefore), patienceMs);
       } finally {
         await database.unpause();
       }
@@ -283,7 +283,7 @@ for (const kind of ["etcd", "postgres"] satisfies DatabaseKind[]) {
       }, patienceMs);
       const lostMs = Date.now() - killedMs;
       assert.ok(lostMs < 10_000, `${lostMs} ms`);
-      assert.equal((await leaseOf(left.client, roles[0]!))!.leaseTransitions, transitions + 1);
+      assert.ok((await leaseOf(left.client, roles[0]!))!.leaseTransitions! > transitions);
       await carriesOut(left.client, "after");
       await eventually(async () => assert.deepEqual(await behind(left.client), [placeOf(name, left)]), patienceMs);
       // It comes back to its data as one that does not lead.
