@@ -81,8 +81,15 @@ export async function cluster(args: readonly string[]): Promise<number> {
         environment: flags.env,
         serverArgs: flags.serverArg,
       };
-      const note = quorumNote(datastore.servers, datastoreOf(datastore));
+      const kind = datastoreOf(datastore);
+      const note = quorumNote(datastore.servers, kind);
       if (note) process.stderr.write(`Note: ${note}.\n`);
+      if (kind === "etcd" && datastore.servers > 1 && flags.network !== undefined) {
+        process.stderr.write(
+          "Note: in a network of others' making servers have no fixed addresses; " +
+            "embedded etcd does not come back when all of them stop and get other ones.\n",
+        );
+      }
       await createCluster(docker, {
         ...datastore,
         name,
