@@ -227,6 +227,12 @@ export const serverFlags: readonly Flag[] = [
   { name: "datastore-keyfile", env: "K3S_DATASTORE_KEYFILE", type: "string", help: "Datastore's key file" },
   { name: "etcd-expose-metrics", type: "boolean", help: "Serve embedded etcd's metrics on the node's address, too" },
   { name: "etcd-disable-snapshots", type: "boolean", help: "Take no etcd snapshots" },
+  { name: "etcd-snapshot-name", type: "string", help: "Name of etcd's snapshots", refused: notYet },
+  { name: "etcd-snapshot-schedule-cron", type: "string", help: "When etcd's snapshots are taken", refused: notYet },
+  { name: "etcd-snapshot-retention", type: "integer", help: "How many of etcd's snapshots are kept", refused: notYet },
+  { name: "etcd-snapshot-dir", type: "string", help: "Directory of etcd's snapshots", refused: notYet },
+  { name: "etcd-snapshot-compress", type: "boolean", help: "Compress etcd's snapshots", refused: notYet },
+  { name: "etcd-s3", type: "boolean", help: "Keep etcd's snapshots in S3", refused: notYet },
   { name: "default-local-storage-path", type: "string", help: "Path of local volumes" },
   {
     name: "disable",

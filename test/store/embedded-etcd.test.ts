@@ -218,6 +218,25 @@ describe("embedded etcd", { concurrency: 2 }, () => {
     assert.deepEqual((await moved.members.list())[0]?.peerUrls, [`https://${other.address}:2380`]);
   });
 
+  test("members that come back at each other's addresses find together again", async (context) => {
+    const [first, second, third] = machines(context, 3) as [Machine, Machine, Machine];
+    const one = await start(context, first);
+    takeAuthorities(first, second);
+    takeAuthorities(first, third);
+    const two = await start(context, second, { joined: one });
+    const three = await start(context, third, { joined: one });
+    await Promise.all([one, two, three].map((etcd) => etcd.stop()));
+    const [moved] = await Promise.all([
+      start(context, { ...first, address: second.address }),
+      start(context, { ...second, address: first.address }),
+      start(context, third),
+    ]);
+    const urls = new Map((await moved.members.list()).map(({ name, peerUrls }) => [name, peerUrls[0]]));
+    assert.equal(urls.get(one.name), `https://${second.address}:2380`);
+    assert.equal(urls.get(two.name), `https://${first.address}:2380`);
+    assert.equal(urls.get(three.name), `https://${third.address}:2380`);
+  });
+
   test("a setting that etcd does not take ends the start with etcd's own words", async (context) => {
     const [machine] = machines(context, 1) as [Machine];
     await assert.rejects(

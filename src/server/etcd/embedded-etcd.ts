@@ -7,6 +7,7 @@ import type { ControllerFactory } from "../../controllers/controller.ts";
 import { type Clock, clusterClock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
+import { GrpcError } from "../../rpc/grpc-client.ts";
 import type { DatastoreEndpoint, DatastoreFiles } from "../../store/datastore-endpoint.ts";
 import { type OpenStoreOptions, openStore } from "../../store/open-store.ts";
 import { openSqliteStore } from "../../store/sqlite/sqlite-store.ts";
@@ -122,8 +123,7 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   try {
     process = await start(etcdDirectory, await beginning());
     await vote(local, connect, self, options);
-    const members = await local.list();
-    await tellAddress(members, local, self, logger);
+    const members = await tellAddress(local, self, options);
     const endpoint = endpointOf(members, self);
     if (sqlite) {
       await fill(sqlite, { endpoint, files: certificates.client, sqlitePath, logger });
@@ -203,13 +203,35 @@ async function vote(
   }
 }
 
-/** A node whose address has changed since it joined tells the others. */
-async function tellAddress(members: readonly Member[], local: MemberClient, self: Self, logger: Logger): Promise<void> {
-  const own = members.find(({ name }) => name === self.name);
+const movePauseMs = 200;
+
+/**
+ * A node whose address has changed since it joined tells the others. A member that is still said to be where this one is
+ * now has moved, too, and is given an address that is nobody's until it tells its own.
+ * @returns the members as they are then
+ */
+async function tellAddress(
+  local: MemberClient,
+  self: Self,
+  { clock, logger, signal }: EmbeddedEtcdOptions,
+): Promise<readonly Member[]> {
   const url = peerUrl(self.address);
-  if (!own || own.peerUrls.includes(url)) return;
-  logger.info({ from: own.peerUrls, to: url }, "The address of this member of etcd has changed");
-  await local.move(own.id, url);
+  for (let attempt = 0; ; attempt++) {
+    const members = await local.list();
+    const own = members.find(({ name }) => name === self.name);
+    if (!own || own.peerUrls.includes(url)) return members;
+    if (attempt === 0) logger.info({ from: own.peerUrls, to: url }, "The address of this member of etcd has changed");
+    try {
+      const gone = members.find(({ peerUrls }) => peerUrls.includes(url));
+      if (gone) await local.move(gone.id, `https://${gone.name}.invalid:2380`);
+      await local.move(own.id, url);
+    } catch (error) {
+      // Of several that move at once one may come between.
+      if (!(error instanceof GrpcError)) throw error;
+      logger.debug({ error: error.message }, "The change of the address is tried again");
+    }
+    await clock.sleep(movePauseMs, signal);
+  }
 }
 
 /** This member, reached without the network, and its fellows for the time that it is away. */
