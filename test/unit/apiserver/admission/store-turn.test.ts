@@ -113,6 +113,22 @@ describe("servers that share a store", () => {
     assert.ok(!ips.includes("10.43.0.1"));
   });
 
+  test("who waited for a turn and was called off meanwhile writes nothing", async (t) => {
+    const store = await openSharedStore(t);
+    const { client } = await startSharingServer(t, store);
+    const leave = await new StoreTurn("services", { store, clock: ioClock, logger: silentLogger }).enter();
+    const called = new AbortController();
+    const creating = client.create(services, service("late"), { signal: called.signal });
+    creating.catch(() => {});
+    await ioClock.sleep(50);
+    called.abort(new Error("another may lead"));
+    leave();
+    await assert.rejects(creating, /another may lead/);
+    await assert.rejects(client.get(services, "late", { namespace }), { code: 404 });
+    // Its turn is over for the others, and what it had taken is free.
+    await client.create(services, service("next"));
+  });
+
   test("an address that is chosen is given once, and again after its Service is gone, on another server", async (t) => {
     const store = await openSharedStore(t);
     const [one, two] = await Promise.all(
