@@ -171,17 +171,6 @@ const membersLeft = message("MembersResponse", {
   members: repeated(nested(2, member)),
 });
 const memberIdRequest = message("MemberIdRequest", { id: id(1) });
-const alarmTypes = ["NONE", "NOSPACE", "CORRUPT"] as const;
-const alarmRequest = message("AlarmRequest", {
-  action: enumeration(1, ["GET", "ACTIVATE", "DEACTIVATE"]),
-  memberId: id(2),
-  alarm: enumeration(3, alarmTypes),
-});
-const alarmMember = message("AlarmMember", { memberId: id(1), alarm: enumeration(2, alarmTypes) });
-const alarmResponse = message("AlarmResponse", {
-  header: nested(1, header),
-  alarms: repeated(nested(2, alarmMember)),
-});
 const empty = message("Empty", {});
 
 export const kv = {
@@ -203,13 +192,6 @@ export const leaseGrant = {
 export const maintenance = {
   status: { path: "/etcdserverpb.Maintenance/Status", request: empty, response: statusResponse },
   snapshot: { path: "/etcdserverpb.Maintenance/Snapshot", request: empty, response: snapshotResponse },
-  alarm: { path: "/etcdserverpb.Maintenance/Alarm", request: alarmRequest, response: alarmResponse },
-  defragment: { path: "/etcdserverpb.Maintenance/Defragment", request: empty, response: headerOnly },
-  moveLeader: {
-    path: "/etcdserverpb.Maintenance/MoveLeader",
-    request: message("MoveLeaderRequest", { targetId: id(1) }),
-    response: headerOnly,
-  },
 };
 
 export const cluster = {
