@@ -39,7 +39,7 @@ function machines(context: TestContext, count: number): Machine[] {
 async function start(
   context: TestContext,
   machine: Machine,
-  options: { joined?: EmbeddedEtcd; args?: readonly string[] } = {},
+  options: { joined?: EmbeddedEtcd; args?: readonly string[]; signal?: AbortSignal } = {},
 ): Promise<EmbeddedEtcd> {
   const { joined } = options;
   const etcd = await startEmbeddedEtcd({
@@ -49,7 +49,7 @@ async function start(
     extraArguments: options.args ?? [],
     clock: ioClock,
     logger: silentLogger,
-    signal: context.signal,
+    signal: options.signal ?? context.signal,
   });
   context.after(() => etcd.stop());
   return etcd;
@@ -235,6 +235,20 @@ describe("embedded etcd", { concurrency: 2 }, () => {
     assert.equal(urls.get(one.name), `https://${second.address}:2380`);
     assert.equal(urls.get(two.name), `https://${first.address}:2380`);
     assert.equal(urls.get(three.name), `https://${third.address}:2380`);
+  });
+
+  test("a member that waits for the others can be stopped, and leaves no etcd behind", async (context) => {
+    const [first, second] = machines(context, 2) as [Machine, Machine];
+    const one = await start(context, first);
+    takeAuthorities(first, second);
+    const two = await start(context, second, { joined: one });
+    await Promise.all([one.stop(), two.stop()]);
+    const stop = new AbortController();
+    const waiting = start(context, first, { signal: stop.signal });
+    await eventually(() => etcdPid(first), patienceMs);
+    stop.abort(new Error("stopped by the test"));
+    await assert.rejects(waiting, /stopped by the test/);
+    assert.throws(() => etcdPid(first), /no etcd runs/);
   });
 
   test("a setting that etcd does not take ends the start with etcd's own words", async (context) => {

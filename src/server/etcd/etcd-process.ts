@@ -104,13 +104,15 @@ export async function startEtcdProcess(options: EtcdProcessOptions): Promise<Etc
         await clock.sleep(delayMs, until);
       }
     })();
+    const told = new Promise<never>((_resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
     // What lost the race may still reject, with nobody listening.
-    died.catch(() => {});
-    asked.catch(() => {});
+    for (const loser of [died, asked, told]) loser.catch(() => {});
     const waiting = clock.after(silenceMs, () =>
       logger.warn("etcd does not answer yet; it waits until most of the cluster's members run"),
     );
-    await Promise.race([died, asked]).finally(() => waiting.cancel());
+    await Promise.race([died, asked, told]).finally(() => waiting.cancel());
   };
 
   const stop = async () => {
