@@ -19,6 +19,7 @@ import { start } from "../test/bench/start.ts";
 import { writes } from "../test/bench/writes.ts";
 import { engineVersion } from "./engine.ts";
 import { bundleTask, imageTasks } from "./images.ts";
+import { platforms } from "./platforms.ts";
 import { runTasks } from "./tasks.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -43,6 +44,7 @@ const notes: string[] = [];
 const chosen = measurements.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
 const measured = await runTasks([
   ...(chosen.every(({ needs }) => needs === "bundle") ? [bundleTask] : imageTasks()),
+  ...(chosen.some(({ needs }) => needs === "platforms") ? imageTasks(platforms) : []),
   ...chosen.map((measurement) => ({
     title: `Measure ${measurement.name}`,
     task: async (_: unknown, task: { output: string }) => {

@@ -21,8 +21,8 @@ export interface Measured {
 /** A file of this folder: what it is called on the command line, and how it is run. */
 export interface Measurement {
   readonly name: string;
-  /** What is built before it runs. Default: the images. */
-  readonly needs?: "bundle";
+  /** What is built before it runs, beyond the images; "bundle": instead of them. */
+  readonly needs?: "bundle" | "platforms";
   /** Measures; removes all that it made. `say` is told what goes on. */
   run(say: (line: string) => void): Promise<Measured>;
 }
