@@ -37,6 +37,7 @@ export type Request =
   | { readonly do: "compact"; readonly revision: number }
   | { readonly do: "sweep" }
   | { readonly do: "raise"; readonly above: number }
+  | { readonly do: "copy"; readonly to: string }
   | { readonly do: "close" };
 
 export interface Replies {
@@ -50,6 +51,7 @@ export interface Replies {
   compact: { compacted: number };
   sweep: { more: boolean };
   raise: { head: number };
+  copy: Record<string, never>;
   close: Record<string, never>;
 }
 

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Clock, Timer } from "../../machinery/clock.ts";
@@ -62,6 +62,7 @@ class SqliteStore implements Store {
   readonly #worker: Worker;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #nativeBinding: string | undefined;
   readonly #calls = new Map<number, { resolve: (reply: never) => void; reject: (error: Error) => void }>();
   readonly #watches: WatchSet;
   readonly #queue = new WriteQueue((batch) => this.#commit(batch));
@@ -79,19 +80,14 @@ class SqliteStore implements Store {
   constructor({ path, logger, clock, nativeBinding }: SqliteStoreOptions) {
     this.#clock = clock;
     this.#logger = logger;
+    this.#nativeBinding = nativeBinding;
     this.#watches = new WatchSet(logger);
     this.#expiryTimer = new ExpiryTimer({
       clock,
       expire: () => this.#expire(),
       onError: (error) => logger.warn({ err: error }, "Deleting expired keys failed; it is tried again"),
     });
-    // In the bundle the worker is an entry file of its own, beside the main one.
-    const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./sqlite-worker.mjs";
-    this.#worker = new Worker(new URL(file, import.meta.url), {
-      name: "sqlite",
-      workerData: { path, nativeBinding },
-      resourceLimits: { maxYoungGenerationSizeMb: 4 },
-    });
+    this.#worker = startWorker("sqlite", { path, nativeBinding });
     this.#worker.on("message", (reply: Reply) => this.#onReply(reply));
     this.#worker.on("error", (error) =>
       this.#break(new UnavailableError(`the SQLite store at ${path} failed: ${error.message}`)),
@@ -203,6 +199,22 @@ class SqliteStore implements Store {
     return (await this.#call<"state">({ do: "state" })).size;
   }
 
+  async snapshot(path: string): Promise<{ readonly revision: number }> {
+    this.#assertOpen();
+    const file = await open(path, "wx", 0o600);
+    try {
+      await this.#call<"copy">({ do: "copy", to: path });
+      const revision = await checkInWorker(path, this.#nativeBinding);
+      await file.sync();
+      return { revision };
+    } catch (error) {
+      await rm(path, { force: true });
+      throw error;
+    } finally {
+      await file.close();
+    }
+  }
+
   async close(): Promise<void> {
     if (this.#closed instanceof StoreClosedError) return;
     this.#compactionTimer?.cancel();
@@ -213,6 +225,9 @@ class SqliteStore implements Store {
     this.#closed = new StoreClosedError();
     await closing;
     await this.#worker.terminate();
+    // A copy that was not finished.
+    for (const call of this.#calls.values()) call.reject(this.#closed);
+    this.#calls.clear();
   }
 
   #expiry(ttlSeconds: number | undefined): { expiresAtMs?: number } {
@@ -317,6 +332,28 @@ class SqliteStore implements Store {
     this.#calls.clear();
     this.#watches.fail(error);
   }
+}
+
+function startWorker(name: string, workerData: Record<string, unknown>): Worker {
+  // In the bundle the worker is an entry file of its own, beside the main one.
+  const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./sqlite-worker.mjs";
+  return new Worker(new URL(file, import.meta.url), {
+    name,
+    workerData,
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+  });
+}
+
+/** Checks a copy in a thread of its own, since that takes as long as the file is large. @returns its revision */
+function checkInWorker(path: string, nativeBinding: string | undefined): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const worker = startWorker("sqlite-check", { path, nativeBinding, check: true });
+    worker.once("message", resolve);
+    worker.once("error", (error) =>
+      reject(new UnavailableError(`the copy of the SQLite store failed: ${error.message}`)),
+    );
+    worker.once("exit", () => reject(new UnavailableError("the copy of the SQLite store was not checked to its end")));
+  });
 }
 
 function toEntry({ key, revision, createRevision, value }: WireRow, bytes: ArrayBuffer): Entry {

@@ -1,12 +1,19 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { CompactedError, FutureRevisionError } from "../store.ts";
+import { checkCopiedDatabase } from "./copied-database.ts";
 import { LogDatabase, type LogWriteResult } from "./log-database.ts";
 import { Packer, type Replies, type Reply, type Request, type WireError, type WireWriteResult } from "./messages.ts";
 
 /** Keys that one expiry transaction deletes. */
 const expiryBatch = 200;
 
-const { path, nativeBinding } = workerData as { path: string; nativeBinding?: string };
+const { path, nativeBinding, check } = workerData as {
+  path: string;
+  nativeBinding?: string;
+  /** Only checks the copy at `path`, tells its revision and ends. */
+  check?: true;
+};
+const native = nativeBinding ? { nativeBinding } : {};
 const port = parentPort!;
 
 function wireResult(packer: Packer, result: LogWriteResult): WireWriteResult {
@@ -15,7 +22,7 @@ function wireResult(packer: Packer, result: LogWriteResult): WireWriteResult {
   return { ok: true, revision: result.revision, ...previous };
 }
 
-function handle(db: LogDatabase, request: Request): Replies[keyof Replies] {
+function handle(db: LogDatabase, request: Exclude<Request, { do: "copy" }>): Replies[keyof Replies] {
   const packer = new Packer();
   switch (request.do) {
     case "write": {
@@ -78,15 +85,27 @@ function wireError(error: unknown): WireError {
   return { kind: "other", message };
 }
 
-const database = new LogDatabase(path, nativeBinding ? { nativeBinding } : {});
+function serve(): void {
+  const database = new LogDatabase(path, native);
+  const answer = (reply: Reply) =>
+    port.postMessage(reply, reply.ok && "bytes" in reply.reply ? [reply.reply.bytes] : []);
 
-port.on("message", ({ id, request }: { id: number; request: Request }) => {
-  let answer: Reply;
-  try {
-    answer = { id, ok: true, reply: handle(database, request) };
-  } catch (error) {
-    answer = { id, ok: false, error: wireError(error) };
-  }
-  port.postMessage(answer, answer.ok && "bytes" in answer.reply ? [answer.reply.bytes] : []);
-  if (request.do === "close") port.close();
-});
+  port.on("message", ({ id, request }: { id: number; request: Request }) => {
+    if (request.do === "copy") {
+      database.copy(request.to).then(
+        () => answer({ id, ok: true, reply: {} }),
+        (error: unknown) => answer({ id, ok: false, error: wireError(error) }),
+      );
+      return;
+    }
+    try {
+      answer({ id, ok: true, reply: handle(database, request) });
+    } catch (error) {
+      answer({ id, ok: false, error: wireError(error) });
+    }
+    if (request.do === "close") port.close();
+  });
+}
+
+if (check) port.postMessage(checkCopiedDatabase(path, native));
+else serve();

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import {
   CompactedError,
@@ -8,12 +10,15 @@ import {
   type StoreEvent,
 } from "../../../src/store/store.ts";
 import type { FakeClock } from "../../support/fake-clock.ts";
+import { temporaryDirectory } from "../../support/temporary-directory.ts";
 
 export interface StoreHarness {
   readonly store: Store;
   readonly clock: FakeClock;
   /** Where the database itself counts life times: one that a test waits for in real time. Otherwise the clock is moved. */
   readonly lifetimeSeconds?: number;
+  /** Opens a copy that the store made; absent where only the database's own tools can. The suite closes it. */
+  openSnapshot?(path: string): Promise<Store>;
   /** Closes the store and opens the same data again. */
   reopen(): Promise<Store>;
   /** Closes and removes everything. */
@@ -366,6 +371,28 @@ export function storeSuite(name: string, open: () => Promise<StoreHarness>): voi
       });
       await told.promise;
       stop();
+    });
+
+    test("a copy is one state of the store although writes go on", async (t) => {
+      if (!harness.openSnapshot) return t.skip("the database's own tools open its copies, in a test of their own");
+      const path = join(temporaryDirectory(t), "copy");
+      await put(store, "/copy/a", "0");
+      let writing = true;
+      const writer = (async () => {
+        // One key is never more than a step ahead of the other.
+        for (let step = 1; writing; step++) for (const key of ["a", "b"]) await put(store, `/copy/${key}`, `${step}`);
+      })();
+      const { revision } = await store.snapshot!(path).finally(() => {
+        writing = false;
+      });
+      await writer;
+      const copy = await harness.openSnapshot(path);
+      t.after(() => copy.close());
+      assert.equal(await copy.currentRevision(), revision);
+      const then = await store.list("", { revision });
+      assert.deepEqual((await copy.list("")).entries, then.entries);
+      assert.equal(statSync(path).mode & 0o777, 0o600);
+      await assert.rejects(store.snapshot!(path), /EEXIST/, "another file is never written over");
     });
 
     test("a store that answers has no problem", () => {

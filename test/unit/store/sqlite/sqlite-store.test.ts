@@ -26,6 +26,7 @@ storeSuite("SQLite", async () => {
       return store;
     },
     clock,
+    openSnapshot: (path) => openSqliteStore({ path, logger: silentLogger, clock }),
     async reopen() {
       await store.close();
       store = await open();
