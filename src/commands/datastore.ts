@@ -1,17 +1,14 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
-import { builtInResources } from "../api/registry.ts";
+import { serverLeasePrefix } from "../apiserver/kubernetes-service/server-leases.ts";
 import { clusterClock } from "../machinery/clock.ts";
 import { ConfigurationError } from "../machinery/configuration-error.ts";
 import { silentLogger } from "../machinery/log.ts";
+import { migrateCluster } from "../server/migrate-cluster.ts";
 import { type DatastoreFiles, describeDatastore, parseDatastoreEndpoint } from "../store/datastore-endpoint.ts";
-import { migrateStore } from "../store/migrate.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
-
-/** Where servers say that they live. */
-const serverLeases = "/registry/masterleases/";
 
 /** `k3ts datastore`: moves a cluster from one store to another. @returns the exit code */
 export async function datastore(args: readonly string[]): Promise<number> {
@@ -70,8 +67,8 @@ async function openSide(side: "from" | "to", flags: Record<string, string | unde
 }
 
 async function refuseWhileUsed(store: Store): Promise<void> {
-  const { entries } = await store.list(serverLeases);
-  const addresses = entries.map(({ key }) => key.slice(serverLeases.length));
+  const { entries } = await store.list(serverLeasePrefix);
+  const addresses = entries.map(({ key }) => key.slice(serverLeasePrefix.length));
   if (addresses.length === 0) return;
   throw new Error(
     `servers use the present store: ${addresses.join(", ")}; stop them and wait for 15 s, or give --force when they are gone`,
@@ -79,13 +76,8 @@ async function refuseWhileUsed(store: Store): Promise<void> {
 }
 
 async function move(from: Store, to: Store, source: string): Promise<void> {
-  const lifetimes = builtInResources.flatMap(({ storage }) =>
-    storage?.ttlSeconds === undefined ? [] : [[`/registry/${storage.prefix}/`, storage.ttlSeconds] as const],
-  );
-  const { entries, revision } = await migrateStore(from, to, {
+  const { entries, revision } = await migrateCluster(from, to, {
     source,
-    lifetimeOf: (key) => lifetimes.find(([prefix]) => key.startsWith(prefix))?.[1],
-    leaveOut: (key) => key.startsWith(serverLeases),
     onProgress: (count) => process.stderr.write(`\r${count} entries moved`),
   });
   process.stderr.write("\n");

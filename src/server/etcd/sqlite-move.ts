@@ -1,11 +1,8 @@
 import { existsSync, renameSync } from "node:fs";
-import { builtInResources } from "../../api/registry.ts";
 import type { Logger } from "../../machinery/log.ts";
-import { canBeFilled, migrateStore } from "../../store/migrate.ts";
+import { canBeFilled } from "../../store/migrate.ts";
 import type { Store } from "../../store/store.ts";
-
-/** Where servers say that they live: those of the old store do not. */
-const serverLeases = "/registry/masterleases/";
+import { migrateCluster } from "../migrate-cluster.ts";
 
 /**
  * Moves all that a server kept in SQLite into its etcd. Cut off, it goes on with the next call.
@@ -15,14 +12,7 @@ export async function moveFromSqlite(sqlite: Store, etcd: Store, logger: Logger)
   // All of it is there already: only the file is left to be put aside.
   if (!(await canBeFilled(etcd))) return;
   logger.info("Migrating content from sqlite to etcd");
-  const lifetimes = builtInResources.flatMap(({ storage }) =>
-    storage?.ttlSeconds === undefined ? [] : [[`/registry/${storage.prefix}/`, storage.ttlSeconds] as const],
-  );
-  const { entries, revision } = await migrateStore(sqlite, etcd, {
-    source: "sqlite",
-    lifetimeOf: (key) => lifetimes.find(([prefix]) => key.startsWith(prefix))?.[1],
-    leaveOut: (key) => key.startsWith(serverLeases),
-  });
+  const { entries, revision } = await migrateCluster(sqlite, etcd, { source: "sqlite" });
   logger.info({ entries, revision }, "Migrated content from sqlite to etcd");
 }
 
