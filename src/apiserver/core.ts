@@ -1,8 +1,22 @@
 import type { ResourceFacts } from "../api/resource.ts";
 import type { Clock } from "../machinery/clock.ts";
 import type { Logger } from "../machinery/log.ts";
-import { badRequest, internalError, StatusError, serviceUnavailable, timeout } from "../machinery/status.ts";
-import { CompactedError, type Store, StoreClosedError, UnavailableError, UnknownOutcomeError } from "../store/store.ts";
+import {
+  badRequest,
+  internalError,
+  StatusError,
+  serviceUnavailable,
+  timeout,
+  tooManyRequests,
+} from "../machinery/status.ts";
+import {
+  CompactedError,
+  OverloadedError,
+  type Store,
+  StoreClosedError,
+  UnavailableError,
+  UnknownOutcomeError,
+} from "../store/store.ts";
 import type { Equivalents } from "./admission/equivalents.ts";
 import type { AdmissionPlugin, UserInfo } from "./request.ts";
 import type { CacheSet } from "./storage/cache-set.ts";
@@ -59,6 +73,7 @@ export function groupKind(facts: ResourceFacts): { group: string; resource: stri
 /** The Status that an error of any layer is answered with. */
 export function toStatusError(error: unknown): StatusError {
   if (error instanceof StatusError) return error;
+  if (error instanceof OverloadedError) return tooManyRequests(error.message, 1);
   if (error instanceof UnavailableError || error instanceof StoreClosedError) return serviceUnavailable(error.message);
   if (error instanceof UnknownOutcomeError) return timeout(error.message);
   if (error instanceof CompactedError) return expiredContinue();

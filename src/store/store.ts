@@ -133,6 +133,12 @@ export class UnknownOutcomeError extends Error {}
 /** The store cannot take writes now (disk full, read-only, database away); nothing was written. */
 export class UnavailableError extends Error {}
 
+/** Too many writes wait for the store already; nothing was written. */
+export class OverloadedError extends UnavailableError {}
+
+/** The store's data is damaged: no later attempt helps, and nothing is written any more. */
+export class DamagedError extends UnavailableError {}
+
 /** The store was closed. */
 export class StoreClosedError extends Error {
   constructor() {

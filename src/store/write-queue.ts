@@ -1,4 +1,12 @@
-import type { Entry, StoreEvent, WriteResult } from "./store.ts";
+import type { Clock } from "../machinery/clock.ts";
+import {
+  type Entry,
+  OverloadedError,
+  type StoreEvent,
+  UnavailableError,
+  UnknownOutcomeError,
+  type WriteResult,
+} from "./store.ts";
 
 /** A conditional write. `expected` 0 means "must not exist"; `value` absent means "delete". */
 export interface QueuedWrite {
@@ -17,6 +25,8 @@ export interface CommittedBatch {
 }
 
 interface PendingWrite extends QueuedWrite {
+  readonly sinceMs: number;
+  late?: true;
   readonly resolve: (result: WriteResult) => void;
   readonly reject: (error: Error) => void;
 }
@@ -26,6 +36,18 @@ const answersPerTurn = 8;
 /** A batch ends here, so that one transaction stays short. */
 const batchBytes = 4 * 1024 * 1024;
 const batchWrites = 1000;
+/** What waits for the store is memory: more of it is refused at once. */
+const waitingBytes = 64 * 1024 * 1024;
+const waitingWrites = 10_000;
+
+/** When those who wait are told, and how messages name the store. */
+export interface WritePatience {
+  /** The io clock. */
+  readonly clock: Clock;
+  /** How long a write waits for the store, in milliseconds. */
+  readonly patienceMs: number;
+  readonly store: string;
+}
 
 /**
  * Gathers writes into batches: those of one turn of the event loop share a transaction, and what arrives while one is
@@ -34,25 +56,43 @@ const batchWrites = 1000;
 export class WriteQueue {
   readonly #commit: (batch: readonly QueuedWrite[]) => Promise<CommittedBatch>;
   readonly #keyOncePerBatch: boolean;
+  readonly #patience: WritePatience;
   #queue: PendingWrite[] = [];
+  #queuedBytes = 0;
+  #batch: readonly PendingWrite[] = [];
+  #watching = false;
   #flushing: Promise<void> | undefined;
   readonly #delivering = new Set<Promise<void>>();
 
   /**
    * @param commit writes a batch in one transaction; when it rejects, so does every write of the batch
+   * @param patience a write that has waited for so long rejects: with UnavailableError, and is not written, where its batch
+   * has not begun, and with UnknownOutcomeError where it has; the batch goes on
    * @param options.keyOncePerBatch for stores that compare all writes of a batch with what was there before it
    */
   constructor(
     commit: (batch: readonly QueuedWrite[]) => Promise<CommittedBatch>,
+    patience: WritePatience,
     options: { keyOncePerBatch?: boolean } = {},
   ) {
     this.#commit = commit;
+    this.#patience = patience;
     this.#keyOncePerBatch = options.keyOncePerBatch ?? false;
   }
 
+  /** Rejects at once with OverloadedError when too much waits already. */
   push(write: QueuedWrite): Promise<WriteResult> {
+    const { clock, store } = this.#patience;
+    const bytes = sizeOf(write);
+    if (this.#queue.length >= waitingWrites || (this.#queue.length > 0 && this.#queuedBytes + bytes > waitingBytes)) {
+      return Promise.reject(
+        new OverloadedError(`${store} is behind: ${this.#queue.length} writes wait for it already`),
+      );
+    }
     return new Promise((resolve, reject) => {
-      this.#queue.push({ ...write, resolve, reject });
+      this.#queue.push({ ...write, sinceMs: clock.now(), resolve, reject });
+      this.#queuedBytes += bytes;
+      this.#watch();
       // A microtask later, so that the writes of one turn share a transaction.
       this.#flushing ??= Promise.resolve().then(() => this.#flush());
     });
@@ -67,6 +107,7 @@ export class WriteQueue {
   async #flush(): Promise<void> {
     while (this.#queue.length > 0) {
       const batch = this.#takeBatch();
+      this.#batch = batch;
       try {
         const committed = await this.#commit(batch);
         const { delivered } = committed;
@@ -79,7 +120,39 @@ export class WriteQueue {
         for (const write of batch) write.reject(error as Error);
       }
     }
+    this.#batch = [];
     this.#flushing = undefined;
+  }
+
+  /** One timer for all writes, that nothing has to cancel: when it rings, the oldest are looked at. */
+  #watch(): void {
+    if (this.#watching) return;
+    const oldest = this.#batch.find(({ late }) => !late) ?? this.#queue[0];
+    if (!oldest) return;
+    const { clock, patienceMs } = this.#patience;
+    this.#watching = true;
+    clock.after(oldest.sinceMs + patienceMs - clock.now(), () => {
+      this.#watching = false;
+      this.#tellLate();
+      this.#watch();
+    });
+  }
+
+  #tellLate(): void {
+    const { clock, patienceMs, store } = this.#patience;
+    const fromMs = clock.now() - patienceMs;
+    // As etcd and the API server on it say it, since people search for that.
+    const what = `etcdserver: request timed out: ${store} has not answered for ${patienceMs / 1000} s`;
+    for (const write of this.#batch) {
+      if (write.late || write.sinceMs > fromMs) continue;
+      write.late = true;
+      write.reject(new UnknownOutcomeError(`${what}, and may still do what was asked`));
+    }
+    const first = this.#queue.findIndex(({ sinceMs }) => sinceMs > fromMs);
+    for (const write of this.#queue.splice(0, first < 0 ? this.#queue.length : first)) {
+      this.#queuedBytes -= sizeOf(write);
+      write.reject(new UnavailableError(`${what}; nothing was written`));
+    }
   }
 
   #takeBatch(): PendingWrite[] {
@@ -87,14 +160,20 @@ export class WriteQueue {
     let bytes = 0;
     let count = 0;
     while (count < this.#queue.length && count < batchWrites) {
-      const { key, value } = this.#queue[count]!;
-      bytes += value?.length ?? 0;
-      if (count > 0 && (bytes > batchBytes || keys?.has(key))) break;
-      keys?.add(key);
+      const write = this.#queue[count]!;
+      const more = sizeOf(write);
+      if (count > 0 && (bytes + more > batchBytes || keys?.has(write.key))) break;
+      keys?.add(write.key);
+      bytes += more;
       count++;
     }
+    this.#queuedBytes -= bytes;
     return this.#queue.splice(0, count);
   }
+}
+
+function sizeOf({ value }: QueuedWrite): number {
+  return value?.length ?? 0;
 }
 
 /** Each answer sets off the rest of a request; a large batch must not do all of that in one turn of the loop. */

@@ -40,6 +40,8 @@ const pageSize = 500;
 const expiryBatch = 200;
 /** Whoever wrote a key deletes it; the others look so much later, for the case that it is gone. */
 const othersExpiryDelayMs = 5000;
+/** How long a write waits for those before it and its own batch, which takes half of that at most but for finding out. */
+const writePatienceMs = 2 * statementTimeoutMs;
 /** Connections for reads; one more writes, and one listens. */
 const readers = 4;
 /** Between attempts to reach a database that went away. */
@@ -64,7 +66,7 @@ class SqlStore implements Store {
   readonly #writer: SqlWriter;
   readonly #tail: LogTail;
   readonly #watches: WatchSet;
-  readonly #queue = new WriteQueue((batch) => this.#commit(batch), { keyOncePerBatch: true });
+  readonly #queue: WriteQueue;
   readonly #expiryTimer: ExpiryTimer;
   readonly #problems = new Map<Part, string>();
   readonly #stopped = new AbortController();
@@ -84,6 +86,8 @@ class SqlStore implements Store {
     this.#ioClock = ioClock;
     this.#logger = logger;
     const connect = () => this.#connect();
+    const patience = { clock: ioClock, patienceMs: writePatienceMs, store: database.name };
+    this.#queue = new WriteQueue((batch) => this.#commit(batch), patience, { keyOncePerBatch: true });
     this.#readers = new SessionPool({ connect, clock: ioClock, size: readers });
     this.#writer = new SqlWriter({ connect, clock: ioClock, read: (work) => this.#readers.use(work) });
     this.#watches = new WatchSet(logger);

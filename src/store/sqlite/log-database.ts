@@ -1,5 +1,7 @@
 import Database from "better-sqlite3";
 import { CompactedError, FutureRevisionError } from "../store.ts";
+import { checkLog, checkPages } from "./check-file.ts";
+import type { SqliteFailure } from "./sqlite-failure.ts";
 
 /** A row of the log as SQLite returns it. */
 export interface LogRow {
@@ -31,6 +33,9 @@ const afterAnyKey = "\u{10FFFF}";
 /** Rows that one sweep step looks at: a few milliseconds of work. */
 const sweepStep = 500;
 
+/** What has to fit on a disk that was full before it counts as having room. */
+const probeBytes = 65_536;
+
 const columns = `revision, key, deleted, create_revision AS createRevision, previous_revision AS previousRevision, value,
   expires_at AS expiresAtMs`;
 
@@ -52,9 +57,15 @@ export class LogDatabase {
   #head: number;
   #compacted: number;
   #swept: number;
+  /** Starts anywhere: SQLite would not write what is there already. */
+  #touches = Math.floor(Math.random() * 2 ** 48);
 
-  /** Opens or creates the file at `path`. Throws SqliteError when it cannot be opened or another process has it. */
+  /**
+   * Opens or creates the file at `path`. Throws SqliteError when it cannot be opened or written, is damaged (SQLITE_CORRUPT),
+   * or another process has it.
+   */
   constructor(path: string, options: { nativeBinding?: string } = {}) {
+    const { unclean } = checkLog(path);
     this.#db = new Database(path, { timeout: 2000, ...options });
     const db = this.#db;
     // One process owns the file: exclusive mode spares the shared-memory index, and refuses a second server.
@@ -80,6 +91,9 @@ export class LogDatabase {
       CREATE INDEX IF NOT EXISTS log_expiry ON log (expires_at) WHERE expires_at IS NOT NULL;
       CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     `);
+    checkPages(db, { bytes: this.size(), unclean });
+    // Says whether the file may be written, and writes nothing.
+    db.exec("BEGIN IMMEDIATE; COMMIT");
     this.#newest = db.prepare(`SELECT ${columns} FROM log WHERE key = ? ORDER BY revision DESC LIMIT 1`);
     this.#byRevision = db.prepare(`SELECT ${columns} FROM log WHERE revision = ?`);
     this.#insert = db.prepare("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)");
@@ -133,7 +147,7 @@ export class LogDatabase {
 
   /**
    * Runs the writes in one durable transaction, each with its own compare. Throws when the transaction as a whole
-   * failed; then none of them happened, unless the error came from the commit (`committing` is set on it).
+   * failed; then none of them happened, unless `committing` is set on the error.
    */
   write(writes: readonly LogWrite[]): LogWriteResult[] {
     const results: LogWriteResult[] = [];
@@ -146,11 +160,45 @@ export class LogDatabase {
       this.#db.exec("COMMIT");
       return results;
     } catch (error) {
-      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+      this.#rollBack();
       this.#head = headBefore;
-      if (committing) this.#readState();
-      throw Object.assign(error as Error, { committing });
+      throw Object.assign(error as Error, { committing: committing && !this.#isUndone(error as SqliteFailure) });
     }
+  }
+
+  /** SQLite has rolled back by itself after most errors of a disk; the error before it is the one to tell. */
+  #rollBack(): void {
+    try {
+      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+    } catch {
+      // The next transaction says what is wrong.
+    }
+  }
+
+  /**
+   * Whether a transaction whose commit failed will never be seen. For this process it is undone; but where the disk failed
+   * it may stand complete in the write-ahead log, and come back after a crash, until the next one is written over it.
+   */
+  #isUndone({ code }: SqliteFailure): boolean {
+    if (!code?.startsWith("SQLITE_IOERR")) return true;
+    try {
+      this.#touch();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Writes something that means nothing. */
+  #touch(): void {
+    this.#touches++;
+    this.#setMeta.run("touches", this.#touches);
+  }
+
+  /** Throws when there is no room for a few writes, or the disk fails. Leaves nothing behind. */
+  probe(): void {
+    this.#db.prepare("INSERT OR REPLACE INTO meta VALUES ('probe', randomblob(?))").run(probeBytes);
+    this.#db.prepare("DELETE FROM meta WHERE name = 'probe'").run();
   }
 
   #writeOne({ key, value, expected, expiresAtMs }: LogWrite): LogWriteResult {

@@ -37,6 +37,7 @@ export type Request =
   | { readonly do: "compact"; readonly revision: number }
   | { readonly do: "sweep" }
   | { readonly do: "raise"; readonly above: number }
+  | { readonly do: "probe" }
   | { readonly do: "copy"; readonly to: string }
   | { readonly do: "close" };
 
@@ -51,18 +52,20 @@ export interface Replies {
   compact: { compacted: number };
   sweep: { more: boolean };
   raise: { head: number };
+  probe: Record<string, never>;
   copy: Record<string, never>;
   close: Record<string, never>;
 }
 
 /** How an error crosses the thread boundary: the classes do not survive it. */
 export interface WireError {
-  readonly kind: "compacted" | "future" | "unavailable" | "unknown" | "other";
+  readonly kind: "compacted" | "future" | "unavailable" | "readonly" | "damaged" | "unknown" | "other";
   readonly message: string;
   readonly revision?: number;
   readonly at?: number;
 }
 
+/** `id` 0: the database could not be opened. */
 export type Reply =
   | { readonly id: number; readonly ok: true; readonly reply: Replies[keyof Replies] }
   | { readonly id: number; readonly ok: false; readonly error: WireError };

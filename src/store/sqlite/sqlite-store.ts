@@ -1,11 +1,13 @@
 import { mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
-import type { Clock, Timer } from "../../machinery/clock.ts";
+import { type Clock, ioClock as machineClock, type Timer } from "../../machinery/clock.ts";
+import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { ExpiryTimer } from "../expiry-timer.ts";
 import {
   CompactedError,
+  DamagedError,
   type Entry,
   FutureRevisionError,
   type ListOptions,
@@ -29,6 +31,7 @@ import {
   type WireRow,
   type WireWriteResult,
 } from "./messages.ts";
+import { WorkerCalls } from "./worker-calls.ts";
 
 export interface SqliteStoreOptions {
   /** The database file; its folder is made. */
@@ -36,6 +39,8 @@ export interface SqliteStoreOptions {
   readonly logger: Logger;
   /** Cluster time: life times and the compaction schedule follow it. */
   readonly clock: Clock;
+  /** For deadlines and new attempts; default: the machine's. */
+  readonly ioClock?: Clock;
   /** better-sqlite3's native addon, where it does not stand in the package's own folder. */
   readonly nativeBinding?: string;
 }
@@ -45,16 +50,35 @@ const compactionIntervalMs = 5 * 60 * 1000;
 /** Rows a message: large enough to be cheap, small enough that no piece of work holds a thread for long. */
 const pageSize = 500;
 
-/** Opens (or creates) the SQLite store. Rejects with UnavailableError when the file cannot be used. */
+/** How long a disk may take: as long as etcd's. */
+const patienceMs = 10_000;
+/** Between attempts to find out whether a problem is over; each takes twice as long as the one before. */
+const firstProbeMs = 1000;
+const longestProbeMs = 10_000;
+
+/** The file cannot be written, and will not be by itself. */
+class ReadOnlyError extends UnavailableError {}
+
+/**
+ * Opens (or creates) the SQLite store. Rejects with ConfigurationError when the file is damaged or cannot be written, and
+ * with UnavailableError when it cannot be used now.
+ */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   try {
     await mkdir(dirname(options.path), { recursive: true });
   } catch (error) {
-    throw new UnavailableError(`cannot make the database's folder: ${(error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const forGood = code !== undefined && ["EROFS", "EACCES", "EPERM", "ENOTDIR", "EEXIST"].includes(code);
+    throw new (forGood ? ConfigurationError : UnavailableError)(`cannot make the database's folder: ${message}`);
   }
   const store = new SqliteStore(options);
-  await store.open();
-  return store;
+  try {
+    await store.open();
+    return store;
+  } catch (error) {
+    const forGood = error instanceof DamagedError || error instanceof ReadOnlyError;
+    throw forGood ? new ConfigurationError(error.message) : error;
+  }
 }
 
 class SqliteStore implements Store {
@@ -63,10 +87,10 @@ class SqliteStore implements Store {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #nativeBinding: string | undefined;
-  readonly #calls = new Map<number, { resolve: (reply: never) => void; reject: (error: Error) => void }>();
+  readonly #ioClock: Clock;
+  readonly #calls: WorkerCalls;
   readonly #watches: WatchSet;
-  readonly #queue = new WriteQueue((batch) => this.#commit(batch));
-  #nextCall = 1;
+  readonly #queue: WriteQueue;
   #head = 0;
   #compacted = 0;
   /** The head at the last compaction tick: what lies below is old enough at the next. */
@@ -76,9 +100,24 @@ class SqliteStore implements Store {
   #closed: Error | undefined;
   /** Why the last write failed; a write that succeeds ends it. */
   #problem: string | undefined;
+  #probe: Timer | undefined;
+  #damage: DamagedError | undefined;
 
-  constructor({ path, logger, clock, nativeBinding }: SqliteStoreOptions) {
+  constructor({ path, logger, clock, ioClock = machineClock, nativeBinding }: SqliteStoreOptions) {
     this.#clock = clock;
+    this.#ioClock = ioClock;
+    const name = `the database file "${path}"`;
+    this.#queue = new WriteQueue((batch) => this.#commit(batch), { clock: ioClock, patienceMs, store: name });
+    this.#calls = new WorkerCalls({
+      clock: ioClock,
+      patienceMs,
+      name,
+      post: (message, transfer) => this.#worker.postMessage(message, transfer),
+      onSilence: (silent) => {
+        if (silent) logger.error({ path }, "The disk of the database does not answer");
+        else logger.info({ path }, "The disk of the database answers again");
+      },
+    });
     this.#logger = logger;
     this.#nativeBinding = nativeBinding;
     this.#watches = new WatchSet(logger);
@@ -192,7 +231,7 @@ class SqliteStore implements Store {
   }
 
   problem(): string | undefined {
-    return this.#closed?.message ?? this.#problem;
+    return this.#closed?.message ?? this.#damage?.message ?? this.#calls.silence ?? this.#problem;
   }
 
   async size(): Promise<number> {
@@ -219,6 +258,7 @@ class SqliteStore implements Store {
     if (this.#closed instanceof StoreClosedError) return;
     this.#compactionTimer?.cancel();
     this.#expiryTimer.stop();
+    this.#probe?.cancel();
     await this.#queue.drained();
     if (this.#closed) return;
     const closing = this.#call<"close">({ do: "close" });
@@ -226,8 +266,7 @@ class SqliteStore implements Store {
     await closing;
     await this.#worker.terminate();
     // A copy that was not finished.
-    for (const call of this.#calls.values()) call.reject(this.#closed);
-    this.#calls.clear();
+    this.#calls.fail(() => new StoreClosedError());
   }
 
   #expiry(ttlSeconds: number | undefined): { expiresAtMs?: number } {
@@ -239,12 +278,7 @@ class SqliteStore implements Store {
   }
 
   #call<K extends keyof Replies>(request: Request, transfer: ArrayBuffer[] = []): Promise<Replies[K]> {
-    return new Promise((resolve, reject) => {
-      if (this.#closed) return reject(this.#closed);
-      const id = this.#nextCall++;
-      this.#calls.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, request }, transfer);
-    });
+    return this.#closed ? Promise.reject(this.#closed) : this.#calls.call<K>(request, transfer);
   }
 
   /**
@@ -252,15 +286,33 @@ class SqliteStore implements Store {
    * taken from the port, so what follows an `await` here keeps that order.
    */
   #onReply(reply: Reply): void {
-    const call = this.#calls.get(reply.id);
-    this.#calls.delete(reply.id);
-    if (!call) return;
-    if (reply.ok) call.resolve(reply.reply as never);
-    else call.reject(toError(reply.error));
+    if (reply.id === 0 && !reply.ok) {
+      this.#break(toError(reply.error));
+      return;
+    }
+    this.#calls.settle(reply, (error) => {
+      const failure = toError(error);
+      if (failure instanceof DamagedError) this.#noteDamage(failure);
+      return failure;
+    });
+  }
+
+  #noteDamage(damage: DamagedError): void {
+    if (this.#damage) return;
+    this.#damage = damage;
+    this.#probe?.cancel();
+    this.#compactionTimer?.cancel();
+    this.#expiryTimer.stop();
+    this.#logger.error({ err: damage }, "The database is damaged");
   }
 
   #write(write: QueuedWrite): Promise<WriteResult> {
-    return this.#closed ? Promise.reject(this.#closed) : this.#queue.push(write);
+    if (this.#closed ?? this.#damage) return Promise.reject(this.#closed ?? this.#damage);
+    // It would wait for nothing.
+    const { silence } = this.#calls;
+    return silence === undefined
+      ? this.#queue.push(write)
+      : Promise.reject(new UnavailableError(`${silence}; nothing was written`));
   }
 
   async #commit(batch: readonly QueuedWrite[]): Promise<CommittedBatch> {
@@ -274,7 +326,7 @@ class SqliteStore implements Store {
     const packed = packer.finish();
     try {
       const reply = await this.#call<"write">({ do: "write", writes, bytes: packed }, [packed]);
-      this.#problem = undefined;
+      this.#solved();
       const results = reply.results.map((result) => toResult(result, reply.bytes));
       // Caches learn of a commit before its request is answered.
       this.#emit(eventsOf(batch, results));
@@ -282,9 +334,40 @@ class SqliteStore implements Store {
         if (results[index]!.ok) this.#expiryTimer.arm(expiresAtMs);
       return { results };
     } catch (error) {
-      this.#problem = (error as Error).message;
+      this.#failed(error as Error);
       throw error;
     }
+  }
+
+  #failed(error: Error): void {
+    if (this.#closed || this.#damage) return;
+    if (this.#problem === undefined) this.#logger.error({ err: error }, "The database takes no writes");
+    this.#problem = error.message;
+    if (!this.#probe) this.#armProbe(firstProbeMs);
+  }
+
+  #solved(): void {
+    if (this.#problem === undefined) return;
+    this.#problem = undefined;
+    this.#probe?.cancel();
+    this.#probe = undefined;
+    this.#logger.info("The database takes writes again");
+  }
+
+  /** Nobody may write while the server says that it is not ready: it has to find out by itself when it can. */
+  #armProbe(delayMs: number): void {
+    const timer = this.#ioClock.after(delayMs, async () => {
+      const failure = await this.#call<"probe">({ do: "probe" }).then(
+        () => undefined,
+        (error: Error) => error,
+      );
+      // A write may have succeeded meanwhile, or all may have ended.
+      if (this.#probe !== timer || this.#closed || this.#damage) return;
+      if (!failure) return this.#solved();
+      this.#problem = failure.message;
+      this.#armProbe(Math.min(longestProbeMs, 2 * delayMs));
+    });
+    this.#probe = timer;
   }
 
   #emit(events: StoreEvent[]): void {
@@ -321,15 +404,15 @@ class SqliteStore implements Store {
   }
 
   /** The worker is gone: writes under way have an unknown outcome, and nothing further is possible. */
-  #break(error: UnavailableError): void {
+  #break(error: Error): void {
     if (this.#closed) return;
     this.#closed = error;
     this.#compactionTimer?.cancel();
     this.#expiryTimer.stop();
+    this.#probe?.cancel();
     const opening = this.#head === 0;
     if (!opening) this.#logger.error({ err: error }, "The store failed");
-    for (const call of this.#calls.values()) call.reject(opening ? error : new UnknownOutcomeError(error.message));
-    this.#calls.clear();
+    this.#calls.fail((asked) => (opening || asked !== "write" ? error : new UnknownOutcomeError(error.message)));
     this.#watches.fail(error);
   }
 }
@@ -383,9 +466,13 @@ function toError({ kind, message, revision, at }: WireError): Error {
     case "future":
       return Object.assign(new FutureRevisionError(0, 0), { message });
     case "unavailable":
-      return new UnavailableError(`the SQLite store cannot do this now: ${message}`);
+      return new UnavailableError(message);
+    case "readonly":
+      return new ReadOnlyError(message);
+    case "damaged":
+      return new DamagedError(message);
     case "unknown":
-      return new UnknownOutcomeError(`the SQLite store does not know whether the write happened: ${message}`);
+      return new UnknownOutcomeError(message);
     default:
       return new Error(message);
   }

@@ -3,6 +3,7 @@ import { CompactedError, FutureRevisionError } from "../store.ts";
 import { checkCopiedDatabase } from "./copied-database.ts";
 import { LogDatabase, type LogWriteResult } from "./log-database.ts";
 import { Packer, type Replies, type Reply, type Request, type WireError, type WireWriteResult } from "./messages.ts";
+import { describeFailure, isDamage, type SqliteFailure } from "./sqlite-failure.ts";
 
 /** Keys that one expiry transaction deletes. */
 const expiryBatch = 200;
@@ -64,6 +65,9 @@ function handle(db: LogDatabase, request: Exclude<Request, { do: "copy" }>): Rep
       return { compacted: db.compacted };
     case "sweep":
       return { more: db.sweep() };
+    case "probe":
+      db.probe();
+      return {};
     case "raise":
       db.raise(request.above);
       return { head: db.head };
@@ -73,35 +77,48 @@ function handle(db: LogDatabase, request: Exclude<Request, { do: "copy" }>): Rep
   }
 }
 
-function wireError(error: unknown): WireError {
-  const { message, code, committing } = error as Error & { code?: string; committing?: boolean };
+function wireError(error: unknown, file = path): WireError {
   if (error instanceof CompactedError) {
-    return { kind: "compacted", message, revision: error.revision, at: error.compactedRevision };
+    return { kind: "compacted", message: error.message, revision: error.revision, at: error.compactedRevision };
   }
-  if (error instanceof FutureRevisionError) return { kind: "future", message };
-  // An I/O error while committing may leave the transaction on disk or not; a full disk is rolled back cleanly.
-  if (committing && code?.startsWith("SQLITE_IOERR")) return { kind: "unknown", message: `${code}: ${message}` };
-  if (code?.startsWith("SQLITE_")) return { kind: "unavailable", message: `${code}: ${message}` };
-  return { kind: "other", message };
+  if (error instanceof FutureRevisionError) return { kind: "future", message: error.message };
+  return describeFailure(file, error as SqliteFailure);
 }
 
+/** These write nothing to the file. */
+const reading: ReadonlySet<Request["do"]> = new Set(["get", "list", "history", "state", "close"]);
+
 function serve(): void {
-  const database = new LogDatabase(path, native);
   const answer = (reply: Reply) =>
     port.postMessage(reply, reply.ok && "bytes" in reply.reply ? [reply.reply.bytes] : []);
+  let database: LogDatabase;
+  try {
+    database = new LogDatabase(path, native);
+  } catch (error) {
+    answer({ id: 0, ok: false, error: wireError(error) });
+    port.close();
+    return;
+  }
+  let damage: WireError | undefined;
+  const refuse = (id: number, failure: unknown, file = path) => {
+    const error = wireError(failure, file);
+    if (error.kind === "damaged") damage ??= error;
+    answer({ id, ok: false, error });
+  };
 
   port.on("message", ({ id, request }: { id: number; request: Request }) => {
+    if (damage && !reading.has(request.do)) return answer({ id, ok: false, error: damage });
     if (request.do === "copy") {
       database.copy(request.to).then(
         () => answer({ id, ok: true, reply: {} }),
-        (error: unknown) => answer({ id, ok: false, error: wireError(error) }),
+        (error: unknown) => refuse(id, error, isDamage((error as SqliteFailure).code) ? path : request.to),
       );
       return;
     }
     try {
       answer({ id, ok: true, reply: handle(database, request) });
     } catch (error) {
-      answer({ id, ok: false, error: wireError(error) });
+      refuse(id, error);
     }
     if (request.do === "close") port.close();
   });

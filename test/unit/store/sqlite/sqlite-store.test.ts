@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
+import { ConfigurationError } from "../../../../src/machinery/configuration-error.ts";
 import { silentLogger } from "../../../../src/machinery/log.ts";
 import { openSqliteStore } from "../../../../src/store/sqlite/sqlite-store.ts";
-import { UnavailableError } from "../../../../src/store/store.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { storeSuite } from "../suite.ts";
 
@@ -74,7 +74,7 @@ test("a file that is no database, or that another process has, is refused with a
   await writeFile(path, "this is not a database, whatever its name says".repeat(100));
   const options = { logger: silentLogger, clock: new FakeClock() };
   await assert.rejects(openSqliteStore({ path, ...options }), (error: Error) => {
-    assert.ok(error instanceof UnavailableError);
+    assert.ok(error instanceof ConfigurationError);
     assert.match(error.message, /junk\.db.*not a database/);
     return true;
   });
