@@ -1,25 +1,15 @@
-import { configMaps } from "../../../src/api/generated/core-v1.ts";
-import type { Client } from "../../../src/client/client.ts";
+import { rmSync } from "node:fs";
 import { createHttpsClient, type HttpsClient } from "../../../src/client/https-client.ts";
-import { ioClock } from "../../../src/machinery/clock.ts";
 import { silentLogger } from "../../../src/machinery/log.ts";
-import { parseDatastoreEndpoint } from "../../../src/store/datastore-endpoint.ts";
-import { openStore } from "../../../src/store/open-store.ts";
-import type { Store, StoreEvent } from "../../../src/store/store.ts";
-import { type DatabaseKind, startDatabase, type TestDatabase } from "../../support/database.ts";
-import { type ServerProcess, startServerProcess } from "../../support/server-process.ts";
+import { eventually } from "../../support/eventually.ts";
+import { type ServerProcess, type ServerProcessOptions, startServerProcess } from "../../support/server-process.ts";
 import { startTcpProxy, type TcpProxy } from "../../support/tcp-proxy.ts";
+import type { Fault } from "./fault.ts";
+import { type Ground, prepareGround, type StoreKind } from "./ground.ts";
 import type { Change } from "./history.ts";
 import type { Target } from "./workload.ts";
 
-/** Something that goes wrong and is mended again; both may be called at any time. */
-export interface Fault {
-  readonly name: string;
-  inject(): Promise<void>;
-  heal(): Promise<void>;
-}
-
-/** Servers on one database, each with a wire of its own to it, and what can happen to them. */
+/** Servers on one store, each with a wire of its own from its clients, and what can happen to all of them. */
 export interface Arena extends AsyncDisposable {
   readonly targets: readonly Target[];
   readonly faults: readonly Fault[];
@@ -27,99 +17,134 @@ export interface Arena extends AsyncDisposable {
   changesAfter(namespace: string, revision: number): Promise<readonly Change[]>;
 }
 
-interface Running {
-  process: ServerProcess;
-  client: HttpsClient;
+/** Starts a server, or starts it again where it was. */
+type Start = (again: ServerProcess | undefined) => Promise<ServerProcess>;
+
+/** A server of the arena: at the same place however often it is started. */
+class ArenaServer {
+  readonly #index: number;
+  readonly #wire: TcpProxy;
+  readonly #start: Start;
+  #process: ServerProcess;
+  #client: HttpsClient;
+
+  private constructor(index: number, wire: TcpProxy, process: ServerProcess, start: Start) {
+    this.#index = index;
+    this.#wire = wire;
+    this.#start = start;
+    this.#process = process;
+    this.#client = clientOf(process, wire);
+  }
+
+  static async begin(index: number, start: Start): Promise<ArenaServer> {
+    const process = await start(undefined);
+    const wire = await startTcpProxy({ host: "127.0.0.1", port: Number(new URL(process.url).port) });
+    return new ArenaServer(index, wire, process, start);
+  }
+
+  get process(): ServerProcess {
+    return this.#process;
+  }
+
+  get target(): Target {
+    return { name: `server ${this.#index}`, client: () => this.#client };
+  }
+
+  async kill(): Promise<void> {
+    this.#client.close();
+    await this.#process.kill();
+  }
+
+  async startAgain(): Promise<void> {
+    this.#process = await this.#start(this.#process);
+    this.#client = clientOf(this.#process, this.#wire);
+  }
+
+  get faults(): readonly Fault[] {
+    const [of, wire] = [`server ${this.#index}`, `clients of server ${this.#index}`];
+    return [
+      {
+        kind: "a server is killed and started",
+        of,
+        healFirst: false,
+        inject: () => this.kill(),
+        heal: () => this.startAgain(),
+      },
+      {
+        kind: "a server is paused",
+        of,
+        healFirst: true,
+        inject: async () => void process.kill(this.#process.pid, "SIGSTOP"),
+        heal: async () => void process.kill(this.#process.pid, "SIGCONT"),
+      },
+      {
+        kind: "clients are cut off from a server",
+        of: wire,
+        healFirst: true,
+        inject: async () => this.#wire.cut(),
+        heal: async () => this.#wire.heal(),
+      },
+      {
+        kind: "packets between clients and a server are lost",
+        of: wire,
+        healFirst: true,
+        inject: async () => this.#wire.stall(),
+        heal: async () => this.#wire.heal(),
+      },
+    ];
+  }
+
+  /** Whatever state it is in: nothing of it is left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    await this.#wire[Symbol.asyncDispose]();
+    await this.#process.stop().catch(() => {});
+    // Its etcd, where it has one, ends a moment after it.
+    await eventually(() => rmSync(this.#process.directory, { recursive: true, force: true }));
+  }
 }
 
-/** Starts the servers one after the other: the first makes the authorities that all share. */
-export async function startArena(kind: DatabaseKind, servers: number): Promise<Arena> {
+/**
+ * Starts the servers one after the other: the first makes the authorities that all share.
+ * @param options.program Node's arguments up to the servers' program; default the sources
+ */
+export async function startArena(kind: StoreKind, options: Pick<ServerProcessOptions, "program"> = {}): Promise<Arena> {
   await using starting = new AsyncDisposableStack();
-  const database = starting.use(await startDatabase(kind));
-  const wires: TcpProxy[] = [];
-  const running: Running[] = [];
-  const start = async (wire: TcpProxy, again?: ServerProcess): Promise<Running> => {
-    const endpoint = database.endpoint.replace(`:${database.port}`, `:${wire.port}`);
-    const process = await startServerProcess({
-      args: ["--token", "checker"],
-      env: { K3S_DATASTORE_ENDPOINT: endpoint },
-      ...(again ? { directory: again.directory, port: Number(new URL(again.url).port) } : {}),
-    });
-    return { process, client: clientOf(process) };
-  };
-  for (let index = 0; index < servers; index++) {
-    const wire = starting.use(await startTcpProxy(database));
-    wires.push(wire);
-    const one = await start(wire);
-    running.push(one);
-    starting.defer(async () => {
-      running[index]!.client.close();
-      await running[index]!.process.stop();
-    });
+  const ground: Ground = starting.use(await prepareGround(kind));
+  const servers: ArenaServer[] = [];
+  for (let index = 0; index < ground.servers; index++) {
+    const { args, env } = ground.settings(index, servers[0]?.process);
+    const start: Start = (again) =>
+      startServerProcess({
+        ...options,
+        // Addresses of servers that nobody dials: all of them listen on this machine.
+        args: ["--node-name", `server-${index}`, "--advertise-address", `192.0.2.${index + 1}`, ...args],
+        env: { K3S_TOKEN: "checker", ...env },
+        ...(again ? { directory: again.directory, port: Number(new URL(again.url).port) } : {}),
+      });
+    servers.push(starting.use(await ArenaServer.begin(index, start)));
   }
-  const faults: Fault[] = [
-    {
-      name: "the database is killed and started",
-      inject: () => database.kill(),
-      heal: () => database.start(),
-    },
-    { name: "the database is paused", inject: () => database.pause(), heal: () => database.unpause() },
-    ...wires.flatMap((wire, index): Fault[] => [
-      {
-        name: `server ${index} is killed and started`,
-        inject: async () => {
-          running[index]!.client.close();
-          await running[index]!.process.kill();
-        },
-        heal: async () => {
-          running[index] = await start(wire, running[index]!.process);
-        },
-      },
-      {
-        name: `server ${index} is cut off from the database`,
-        inject: async () => wire.cut(),
-        heal: async () => wire.heal(),
-      },
-      {
-        name: `server ${index}'s packets to the database are lost`,
-        inject: async () => wire.stall(),
-        heal: async () => wire.heal(),
-      },
-    ]),
-  ];
   const all = starting.move();
   return {
-    targets: running.map((_, index) => ({ name: `server ${index}`, client: (): Client => running[index]!.client })),
-    faults,
-    changesAfter: (namespace, revision) => changesIn(database, namespace, revision),
+    targets: servers.map(({ target }) => target),
+    faults: [...ground.faults(servers.map(({ process }) => process)), ...servers.flatMap((server) => server.faults)],
+    async changesAfter(namespace, revision) {
+      if (ground.readAlone) for (const server of servers) await server.kill();
+      try {
+        return await ground.changesAfter(
+          namespace,
+          revision,
+          servers.map(({ process }) => process),
+        );
+      } finally {
+        if (ground.readAlone) for (const server of servers) await server.startAgain();
+      }
+    },
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }
 
-function clientOf({ url, credentials }: ServerProcess): HttpsClient {
-  return createHttpsClient({ server: url, ...credentials, userAgent: "checker", logger: silentLogger });
-}
-
-async function changesIn(database: TestDatabase, namespace: string, revision: number): Promise<readonly Change[]> {
-  const store: Store = await openStore({
-    endpoint: parseDatastoreEndpoint(database.endpoint),
-    files: {},
-    sqlitePath: "",
-    logger: silentLogger,
-    clock: ioClock,
-  });
-  try {
-    const changes: Change[] = [];
-    const prefix = `/registry/${configMaps.resource}/${namespace}/`;
-    for await (const page of store.history(prefix, revision))
-      changes.push(...page.map((event) => toChange(prefix, event)));
-    return changes;
-  } finally {
-    await store.close();
-  }
-}
-
-function toChange(prefix: string, { type, key, revision, entry }: StoreEvent): Change {
-  const data = entry ? (JSON.parse(entry.value.toString()) as { data?: { value?: string } }).data : undefined;
-  return { type, key: key.slice(prefix.length), revision, value: data?.value ?? "" };
+function clientOf({ credentials }: ServerProcess, wire: TcpProxy): HttpsClient {
+  const server = `https://127.0.0.1:${wire.port}`;
+  return createHttpsClient({ server, ...credentials, userAgent: "checker", logger: silentLogger });
 }

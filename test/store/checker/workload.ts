@@ -91,6 +91,12 @@ export class Workload {
     return { writes: this.#writes, reads: this.#reads, watched, changes, finals };
   }
 
+  /** Ends what is still under way, without a verdict. Calling it after {@link finish} does nothing more. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all([...this.#clients, ...this.#watchers.map((watcher) => watcher.stop())]);
+  }
+
   #any(): Target {
     return this.#random.pick(this.#options.targets);
   }
@@ -206,11 +212,15 @@ class Watcher {
     } catch {
       // What is missing is for the verdict to say.
     }
-    this.#stopping.abort();
-    await this.#running;
+    await this.stop();
     if (this.#failure) throw this.#failure;
     const { afterRevision } = this;
     return { watcher: this.#name, afterRevision, upToRevision, changes: this.#changes };
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
   }
 
   async #run(): Promise<void> {

@@ -1,0 +1,3 @@
+import { checkStore } from "./checker/check-store.ts";
+
+checkStore("mariadb");
