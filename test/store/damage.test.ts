@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, type TestContext, test } from "node:test";
+import { eventually } from "../support/eventually.ts";
+import { type RawReply, rawRequest } from "../support/raw-request.ts";
+import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
+import { mountSmallDisk, noSmallDisk } from "../support/small-disk.ts";
+
+const configMaps = "/api/v1/namespaces/default/configmaps";
+
+/** A server whose database is on the disk; it is killed when the test ends. */
+async function serverOn(
+  t: TestContext,
+  path: string,
+): Promise<{ server: ServerProcess; again(): Promise<ServerProcess> }> {
+  const directory = mkdtempSync(join(tmpdir(), "k3ts-damage-"));
+  mkdirSync(join(directory, "data/server"), { recursive: true });
+  symlinkSync(path, join(directory, "data/server/db"));
+  let server = await startServerProcess({ directory });
+  t.after(async () => {
+    await server.kill();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  const again = async () => {
+    await server.kill();
+    server = await startServerProcess({ directory, port: Number(new URL(server.url).port) });
+    return server;
+  };
+  return { server, again };
+}
+
+const create = (server: ServerProcess, name: string, bytes = 10) =>
+  rawRequest(server, configMaps, {
+    method: "POST",
+    body: { metadata: { name }, data: { text: "x".repeat(bytes) } },
+  });
+
+async function names(server: ServerProcess): Promise<Set<string>> {
+  const reply = await rawRequest(server, configMaps);
+  assert.equal(reply.code, 200, reply.text);
+  const { items } = reply.json<{ items: { metadata: { name: string } }[] }>();
+  return new Set(items.map(({ metadata }) => metadata.name));
+}
+
+async function isReady(server: ServerProcess): Promise<void> {
+  const { code, text } = await rawRequest(server, "/readyz");
+  assert.equal(code, 200, text);
+}
+
+/** What a watch that began before the trouble has been told, and whether it is still there. */
+function watchNames(t: TestContext, server: ServerProcess): { seen(): string; ended(): boolean } {
+  const watching = server.startKubectl(["get", "configmaps", "--watch", "-o", "name"]);
+  let ended = false;
+  void watching.ended.then(() => {
+    ended = true;
+  });
+  t.after(() => watching.stop());
+  return { seen: () => watching.output(), ended: () => ended };
+}
+
+/** Milliseconds of processor time that a process has used. */
+function usedMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+function residentBytes(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * 4096;
+}
+
+describe("a server with SQLite", () => {
+  test("on a full disk it refuses writes, answers reads, says so, and goes on by itself when there is room", async (t) => {
+    const without = noSmallDisk("tmpfs");
+    if (without) return t.skip(without);
+    const disk = mountSmallDisk(t, "tmpfs", 12);
+    const { server, again } = await serverOn(t, disk.path);
+    const watch = watchNames(t, server);
+    const acknowledged = ["first"];
+    assert.equal((await create(server, "first")).code, 201);
+    await eventually(() => assert.match(watch.seen(), /first/));
+
+    // All the room that is left; what SQLite has for itself already is used up by the writes that follow.
+    const filler = join(disk.path, "filler");
+    try {
+      for (;;) writeFileSync(filler, Buffer.alloc(4096), { flag: "a" });
+    } catch (error) {
+      assert.equal((error as NodeJS.ErrnoException).code, "ENOSPC");
+    }
+    let refused: RawReply | undefined;
+    for (let index = 0; index < 200 && !refused; index++) {
+      const reply = await create(server, `filling-${index}`, 100_000);
+      if (reply.code === 201) acknowledged.push(`filling-${index}`);
+      else refused = reply;
+    }
+    assert.ok(refused, "the disk was never full");
+    const status = refused.json<{ reason: string; message: string }>();
+    assert.deepEqual([refused.code, status.reason], [503, "ServiceUnavailable"], refused.text);
+    assert.match(
+      status.message,
+      /^the disk of the database file ".*state\.db" is full \(SQLITE_FULL.*until there is room$/,
+    );
+    const readyz = await rawRequest(server, "/readyz");
+    assert.equal(readyz.code, 500);
+    assert.match(readyz.text, /\[-\]etcd failed: the disk of the database file ".*" is full/);
+    const refusedName = `filling-${acknowledged.length - 1}`;
+    const during = await names(server);
+    for (const name of acknowledged) assert.ok(during.has(name), `${name} was acknowledged`);
+    assert.ok(!during.has(refusedName));
+
+    // Nobody writes from here on: it finds out by itself.
+    rmSync(filler);
+    await eventually(() => isReady(server));
+    assert.equal((await create(server, "after")).code, 201);
+    acknowledged.push("after");
+    await eventually(() => assert.match(watch.seen(), /after/));
+    assert.ok(!watch.ended(), "the watch has lived through it");
+    for (const name of acknowledged) assert.ok(watch.seen().includes(`configmap/${name}\n`), name);
+
+    const next = await again();
+    const found = await names(next);
+    for (const name of acknowledged) assert.ok(found.has(name), `${name} was acknowledged, and is gone after kill -9`);
+    assert.ok(!found.has(refusedName), "what was refused has not happened");
+  });
+
+  test("on a disk that hangs it answers reads, refuses writes in bounded time and memory, and goes on when it answers", async (t) => {
+    const without = noSmallDisk("ext4");
+    if (without) return t.skip(without);
+    const disk = mountSmallDisk(t, "ext4", 64);
+    const { server } = await serverOn(t, disk.path);
+    t.after(() => disk.thaw());
+    const watch = watchNames(t, server);
+    assert.equal((await create(server, "before")).code, 201);
+    await eventually(() => assert.match(watch.seen(), /before/));
+    const memory = residentBytes(server.pid);
+
+    disk.freeze();
+    const frozenMs = Date.now();
+    const waiting = Array.from({ length: 50 }, (_, index) => create(server, `waiting-${index}`));
+    // Not one of these waits for the disk.
+    for (let index = 0; index < 20; index++) assert.ok((await names(server)).has("before"));
+    assert.ok(Date.now() - frozenMs < 10_000, "reads do not wait for writes");
+    const answers = await Promise.all(waiting);
+    assert.ok(Date.now() - frozenMs < 40_000, "writes do not wait for ever");
+    for (const { code, text } of answers) {
+      assert.ok(code === 504 || code === 503, text);
+      assert.match(text, /etcdserver: request timed out: the database file .* has not answered for \d+ s/);
+    }
+    assert.ok(answers.some(({ code }) => code === 504));
+    const readyz = await rawRequest(server, "/readyz");
+    assert.equal(readyz.code, 500);
+    assert.match(readyz.text, /\[-\]etcd failed: etcdserver: request timed out: the database file .* has not answered/);
+
+    const used = usedMs(server.pid);
+    const idleMs = Date.now();
+    await new Promise((resolve) => setTimeout(resolve, 5000));
+    const share = (usedMs(server.pid) - used) / (Date.now() - idleMs);
+    assert.ok(share < 0.2, `it takes ${Math.round(share * 100)} % of a processor to wait`);
+    for (let round = 0; round < 20; round++) {
+      const refused = await Promise.all(Array.from({ length: 20 }, () => create(server, "refused", 100_000)));
+      for (const { code, text } of refused) assert.equal(code, 503, text);
+    }
+    const grown = residentBytes(server.pid) - memory;
+    assert.ok(grown < 150 * 1024 * 1024, `it has grown by ${Math.round(grown / 1e6)} MB`);
+    t.diagnostic(`${Math.round(share * 1000) / 10} % of a processor, ${Math.round(grown / 1e6)} MB more`);
+
+    disk.thaw();
+    await eventually(() => isReady(server));
+    assert.equal((await create(server, "after")).code, 201);
+    await eventually(() => assert.match(watch.seen(), /after/));
+    assert.ok(!watch.ended(), "the watch has lived through it");
+    const found = await names(server);
+    assert.ok(found.has("before") && found.has("after") && !found.has("refused"));
+    for (const [index, { code, text }] of answers.entries())
+      if (/nothing was written/.test(text)) assert.ok(!found.has(`waiting-${index}`), `${code} ${text}`);
+  });
+});
