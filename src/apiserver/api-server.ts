@@ -81,6 +81,8 @@ export interface ApiServer {
   ready(): Promise<void>;
   /** Why the store does not answer at the moment; undefined while it does. */
   problem(): string | undefined;
+  /** When a node's heartbeat was last refused because the store did not take it, in cluster time. */
+  heartbeatsRefusedMs(): number | undefined;
   /** "host:port" of every API server of the cluster that works. */
   addresses(): Promise<readonly string[]>;
   /** Takes this server out of the Service `kubernetes` where there are others, ends watches and streams. The store stays open. */
@@ -218,6 +220,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   );
 
   const metrics = new RequestMetrics(ioClock);
+  let heartbeatsRefusedMs: number | undefined;
   const handler = new Handler({
     core,
     context,
@@ -249,7 +252,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       },
     }),
     signal,
-    onDone: (info, code, startedMs) => metrics.count(info, code, startedMs),
+    onDone: (info, code, startedMs) => {
+      metrics.count(info, code, startedMs);
+      if (info?.resource === "leases" && (code >= 500 || code === 429)) heartbeatsRefusedMs = clusterClock.now();
+    },
   });
 
   return {
@@ -258,6 +264,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     client: (user) => clientFor(user, authorization.authorize, true),
     ready: () => whenReady,
     problem: () => feed.problem(),
+    heartbeatsRefusedMs: () => heartbeatsRefusedMs,
     addresses: () => service.addresses(),
     stop: async () => {
       await service.stop();

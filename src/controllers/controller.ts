@@ -79,6 +79,8 @@ export interface ControllersConfig {
   readonly rootCa: string;
   /** Time without a heartbeat after which a node's conditions become Unknown. Kubernetes: 50 s. */
   readonly nodeMonitorGracePeriodMs: number;
+  /** When a heartbeat was last refused because the store did not take it, in the controllers' time. */
+  readonly heartbeatsRefusedMs?: () => number | undefined;
   /** Terminated pods that are kept. Kubernetes: 12,500. */
   readonly terminatedPodThreshold: number;
   /** Ranges of service addresses that the cluster was started with; absent: no object shows them. */

@@ -111,7 +111,9 @@ export const nodeLifecycleController: ControllerFactory = {
       async reconcile(name, signal) {
         let node: NodeView | undefined = nodeInformer.get(name);
         if (!node) return undefined;
-        const leftMs = heartbeat(node).seenMs + config.nodeMonitorGracePeriodMs - clock.now();
+        // While heartbeats are refused, silence is ours: nodes have all of their time again from then on.
+        const silentSinceMs = Math.max(heartbeat(node).seenMs, config.heartbeatsRefusedMs?.() ?? 0);
+        const leftMs = silentSinceMs + config.nodeMonitorGracePeriodMs - clock.now();
         if (leftMs <= 0) {
           const conditions = unknownConditions(node, clock.now());
           if (conditions) {

@@ -6,8 +6,10 @@ import { configMaps, nodes, pods } from "../../../src/api/generated/core-v1.ts";
 import { podDisruptionBudgets } from "../../../src/api/generated/policy-v1.ts";
 import { clusterRoles } from "../../../src/api/generated/rbac-v1.ts";
 import { controllerFactories } from "../../../src/controllers/list.ts";
+import { nodeLifecycleController } from "../../../src/controllers/node-lifecycle.ts";
 import { startControlPlane } from "../../support/control-plane.ts";
 import { eventually } from "../../support/eventually.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
 import { readyNode, startHollowNodes } from "../../support/hollow-nodes.ts";
 
 const namespace = "default";
@@ -158,6 +160,31 @@ test("nodes get their own pod ranges; a silent one is unreachable and tainted, a
     const { status } = await client.get(pods, "p", { namespace });
     assert.equal(status?.conditions?.find(({ type }) => type === "Ready")?.status, "False");
   });
+});
+
+test("nodes are not taken for silent while their heartbeats are refused for the store's sake", async (t) => {
+  const clock = new FakeClock(Date.now());
+  let refusedMs: number | undefined;
+  const config = { nodeMonitorGracePeriodMs: 50_000, heartbeatsRefusedMs: () => refusedMs };
+  const { client, signal } = await startControlPlane(t, { controllers: [nodeLifecycleController], config, clock });
+  await startHollowNodes(client, { names: ["one", "two"], signal });
+  const readiness = async () => {
+    const { items } = await client.list(nodes);
+    return items.map(({ status }) => status?.conditions?.find(({ type }) => type === "Ready")?.status);
+  };
+  await eventually(async () => assert.deepEqual(await readiness(), ["True", "True"]));
+  for (let minute = 0; minute < 10; minute++) {
+    for (let step = 0; step < 6; step++) {
+      refusedMs = clock.now();
+      await clock.advance(10_000);
+    }
+    assert.deepEqual(await readiness(), ["True", "True"]);
+  }
+  await eventually(async () => {
+    await clock.advance(10_000);
+    assert.deepEqual(await readiness(), ["Unknown", "Unknown"]);
+  });
+  assert.ok(clock.now() - refusedMs! >= 50_000, "they had all of their time after the last one");
 });
 
 test("budgets are counted and the view role is filled", async (t) => {
