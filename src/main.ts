@@ -46,6 +46,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     help: "Move a cluster's data to another store",
     load: async () => (await import("./commands/datastore.ts")).datastore,
   },
+  "etcd-snapshot": {
+    help: "Save, list, delete and prune snapshots of embedded etcd and of SQLite",
+    load: async () => (await import("./commands/etcd-snapshot.ts")).etcdSnapshot,
+  },
   "check-config": {
     help: "Tell what this machine lacks to run a node",
     load: async () => (await import("./commands/check-config.ts")).checkConfig,

@@ -11,12 +11,15 @@ export interface FlagValues {
   integer(name: string): number | undefined;
   /** Repeated and comma-joined values, one an element. */
   list(name: string): string[];
+  /** Arguments that belong to no flag, where the subcommand takes any. */
+  readonly operands: readonly string[];
 }
 
 type Raw = string | boolean | string[];
 
 /**
  * Reads a subcommand's command line, with its config files and environment.
+ * @param options.operands does the subcommand take arguments that belong to no flag?
  * @throws ConfigurationError naming the flag, its value and the remedy
  */
 export function readFlags(
@@ -25,8 +28,9 @@ export function readFlags(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
   warn: (message: string) => void,
+  options: { readonly operands?: boolean } = {},
 ): FlagValues {
-  const given = parseArguments(program, flags, args);
+  const { given, operands } = parseArguments(program, flags, args, options.operands ?? false);
   const configPath = environment["K3S_CONFIG_FILE"] ?? given.get("config");
   const configured = readConfigFiles(flags, configPath as string | undefined, warn);
   const values = new Map<string, Raw>();
@@ -65,6 +69,7 @@ export function readFlags(
         .map((item) => item.trim())
         .filter(Boolean);
     },
+    operands,
   };
 }
 
@@ -78,9 +83,15 @@ function refuse(flag: Flag, value: Raw): void {
   );
 }
 
-function parseArguments(program: string, flags: readonly Flag[], args: readonly string[]): Map<string, Raw> {
+function parseArguments(
+  program: string,
+  flags: readonly Flag[],
+  args: readonly string[],
+  takesOperands: boolean,
+): { given: Map<string, Raw>; operands: readonly string[] } {
   const command = new Command(program).exitOverride().configureOutput({ writeErr: () => {}, outputError: () => {} });
-  command.allowExcessArguments(false);
+  if (takesOperands) command.argument("[names...]");
+  command.allowExcessArguments(takesOperands);
   for (const flag of flags) {
     const names = `${flag.short ? `-${flag.short}, ` : ""}${flag.name.length === 1 ? "-" : "--"}${flag.name}`;
     const option = new Option(flag.type === "boolean" ? `${names} [value]` : `${names} <value>`, helpOf(flag));
@@ -102,7 +113,7 @@ function parseArguments(program: string, flags: readonly Flag[], args: readonly 
     const flag = flags[index];
     if (value !== undefined && flag) values.set(flag.name, value);
   });
-  return values;
+  return { given: values, operands: command.args };
 }
 
 /** Go's flags take a boolean's value only as `--flag=value`; a word that follows is an argument of its own. */

@@ -21,6 +21,14 @@ export interface Flag {
 
 const notYet = "not supported by this version of k3ts";
 
+const snapshotDirectoryFlag: Flag = {
+  name: "etcd-snapshot-dir",
+  type: "string",
+  help: "Directory of snapshots (default: server/db/snapshots in the data directory)",
+};
+const snapshotCompressFlag: Flag = { name: "etcd-snapshot-compress", type: "boolean", help: "Compress snapshots" };
+const s3Flag: Flag = { name: "etcd-s3", type: "boolean", help: "Keep snapshots in S3", refused: notYet };
+
 /** Flags of both subcommands. */
 export const nodeFlags: readonly Flag[] = [
   {
@@ -132,6 +140,37 @@ export const agentFlags: readonly Flag[] = [
   { name: "disable-apiserver-lb", type: "boolean", help: "Connect to the server directly, without the load balancer" },
 ];
 
+/** Of `etcd-snapshot`: what configuration files may say, too, has the names that it has there. */
+export const snapshotFlags: readonly Flag[] = [
+  ...nodeFlags.filter(({ name }) =>
+    ["config", "debug", "data-dir", "log", "alsologtostderr", "node-name"].includes(name),
+  ),
+  {
+    name: "etcd-server",
+    short: "s",
+    type: "string",
+    default: "https://127.0.0.1:6443",
+    help: "Server that has the snapshots",
+  },
+  {
+    name: "etcd-token",
+    short: "t",
+    type: "string",
+    help: "The server's token (default: from the data directory)",
+  },
+  { name: "name", type: "string", default: "on-demand", help: "Base name of the snapshot" },
+  snapshotDirectoryFlag,
+  snapshotCompressFlag,
+  {
+    name: "etcd-snapshot-retention",
+    type: "integer",
+    default: "5",
+    help: "How many snapshots of the name prune keeps",
+  },
+  { name: "output", short: "o", type: "string", help: "How to print the list: json or yaml (default: a table)" },
+  s3Flag,
+];
+
 export const serverFlags: readonly Flag[] = [
   ...nodeFlags,
   { name: "https-listen-port", type: "integer", default: "6443", help: "HTTPS listen port" },
@@ -202,10 +241,9 @@ export const serverFlags: readonly Flag[] = [
     name: "cluster-reset",
     env: "K3S_CLUSTER_RESET",
     type: "boolean",
-    help: "Become the only member of the cluster",
-    refused: notYet,
+    help: "Make this server the only member of the cluster, and end",
   },
-  { name: "cluster-reset-restore-path", type: "string", help: "Snapshot to restore", refused: notYet },
+  { name: "cluster-reset-restore-path", type: "string", help: "Snapshot that --cluster-reset restores" },
   { name: "kube-apiserver-arg", type: "list", help: "Settings of the API server" },
   { name: "kube-controller-manager-arg", type: "list", help: "Settings of the controllers" },
   { name: "kube-scheduler-arg", type: "list", help: "Settings of the scheduler" },
@@ -226,13 +264,18 @@ export const serverFlags: readonly Flag[] = [
   { name: "datastore-certfile", env: "K3S_DATASTORE_CERTFILE", type: "string", help: "Datastore's certificate file" },
   { name: "datastore-keyfile", env: "K3S_DATASTORE_KEYFILE", type: "string", help: "Datastore's key file" },
   { name: "etcd-expose-metrics", type: "boolean", help: "Serve embedded etcd's metrics on the node's address, too" },
-  { name: "etcd-disable-snapshots", type: "boolean", help: "Take no etcd snapshots" },
-  { name: "etcd-snapshot-name", type: "string", help: "Name of etcd's snapshots", refused: notYet },
-  { name: "etcd-snapshot-schedule-cron", type: "string", help: "When etcd's snapshots are taken", refused: notYet },
-  { name: "etcd-snapshot-retention", type: "integer", help: "How many of etcd's snapshots are kept", refused: notYet },
-  { name: "etcd-snapshot-dir", type: "string", help: "Directory of etcd's snapshots", refused: notYet },
-  { name: "etcd-snapshot-compress", type: "boolean", help: "Compress etcd's snapshots", refused: notYet },
-  { name: "etcd-s3", type: "boolean", help: "Keep etcd's snapshots in S3", refused: notYet },
+  { name: "etcd-disable-snapshots", type: "boolean", help: "Take no snapshots on schedule" },
+  { name: "etcd-snapshot-name", type: "string", default: "etcd-snapshot", help: "Base name of scheduled snapshots" },
+  {
+    name: "etcd-snapshot-schedule-cron",
+    type: "string",
+    default: "0 */12 * * *",
+    help: "When snapshots of embedded etcd and of SQLite are taken",
+  },
+  { name: "etcd-snapshot-retention", type: "integer", default: "5", help: "How many scheduled snapshots are kept" },
+  snapshotDirectoryFlag,
+  snapshotCompressFlag,
+  s3Flag,
   { name: "default-local-storage-path", type: "string", help: "Path of local volumes" },
   {
     name: "disable",

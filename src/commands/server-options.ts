@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { nodeAddress } from "../agent/node-address.ts";
+import { parseCron } from "../controllers/cron-schedule.ts";
 import { parseCidr } from "../machinery/cidr.ts";
 import { ConfigurationError } from "../machinery/configuration-error.ts";
 import { version } from "../machinery/version.ts";
@@ -64,9 +65,43 @@ export function serverOptionsFrom(
       exposeMetrics: flags.boolean("etcd-expose-metrics"),
       extraArguments: flags.list("etcd-arg"),
     },
+    snapshots: {
+      name: flags.string("etcd-snapshot-name")!,
+      directory: flags.string("etcd-snapshot-dir") || undefined,
+      compress: flags.boolean("etcd-snapshot-compress"),
+      retention: flags.integer("etcd-snapshot-retention")!,
+      schedule: scheduleFrom(flags),
+    },
+    reset: resetFrom(flags, token),
     version,
     agent,
   };
+}
+
+/** When snapshots are taken. */
+function scheduleFrom(flags: FlagValues): ServerOptions["snapshots"]["schedule"] {
+  if (flags.boolean("etcd-disable-snapshots")) return undefined;
+  const text = flags.string("etcd-snapshot-schedule-cron")!;
+  try {
+    return parseCron(text);
+  } catch (error) {
+    throw new ConfigurationError(
+      `invalid value "${text}" for --etcd-snapshot-schedule-cron: ${(error as Error).message}; write it as 0 */12 * * *`,
+    );
+  }
+}
+
+function resetFrom(flags: FlagValues, token: string | undefined): ServerOptions["reset"] {
+  const restorePath = flags.string("cluster-reset-restore-path") || undefined;
+  if (!flags.boolean("cluster-reset")) {
+    if (restorePath === undefined) return undefined;
+    throw new ConfigurationError("invalid flag use; --cluster-reset required with --cluster-reset-restore-path");
+  }
+  if (joinFrom(flags, token))
+    throw new ConfigurationError(
+      "cannot perform cluster-reset while server URL is set - remove server from configuration before resetting",
+    );
+  return { restorePath };
 }
 
 /** The database that holds the cluster, with the files that its connections are made with. */

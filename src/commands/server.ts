@@ -16,6 +16,13 @@ export async function server(args: readonly string[]): Promise<number> {
   });
   for (const warning of warnings) logger.warn(warning);
   const options: ServerOptions = serverOptionsFrom(flags, args, process.env);
+  if (options.reset) {
+    const { resetCluster } = await import("../server/cluster-reset/cluster-reset.ts");
+    const abort = new AbortController();
+    for (const name of ["SIGTERM", "SIGINT"]) process.once(name, () => abort.abort(new Error(`stopped by ${name}`)));
+    await resetCluster(options, { logger, signal: abort.signal });
+    return 0;
+  }
   return runUntilStopped(logger, async (signal) => {
     // Before anything is made, and before the rest is loaded: a mistake is told at once.
     if (options.agent) {

@@ -1,5 +1,6 @@
 import type { NodeOptions } from "../agent/agent-options.ts";
 import type { DatastoreEndpoint, DatastoreFiles } from "../store/datastore-endpoint.ts";
+import type { SnapshotOptions } from "./snapshots/server-snapshots.ts";
 
 /** What a server is started with: settled at the edge (`commands/server.ts`), read-only below. */
 export interface ServerOptions {
@@ -45,6 +46,9 @@ export interface ServerOptions {
     /** "setting=value" of etcd's configuration file. */
     readonly extraArguments: readonly string[];
   };
+  readonly snapshots: SnapshotOptions;
+  /** Restore a snapshot, or make this server the only member of embedded etcd, and end. */
+  readonly reset: { /** The snapshot's file. */ readonly restorePath: string | undefined } | undefined;
   /** "v1.36.0+k3ts1" */
   readonly version: string;
   /** The node in this server; absent with --disable-agent. */

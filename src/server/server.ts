@@ -1,11 +1,12 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Agent, JoinTarget, startAgent } from "../agent/agent.ts";
 import type { NodeOptions } from "../agent/agent-options.ts";
 import { encodeClusterConfig } from "../agent/bootstrap/cluster-config.ts";
+import { parseToken } from "../agent/bootstrap/token.ts";
 import { writeFileAtomic } from "../agent/host/files.ts";
-import { configMaps, type Node, nodes, serviceAccounts } from "../api/generated/core-v1.ts";
+import { configMaps, type Node, nodes, secrets, serviceAccounts } from "../api/generated/core-v1.ts";
 import { createApiServer } from "../apiserver/api-server.ts";
 import { bootstrapTokenAuthenticator } from "../apiserver/authentication/bootstrap-token.ts";
 import { requestHeaderAuthenticator } from "../apiserver/authentication/request-header.ts";
@@ -24,6 +25,7 @@ import { readBootstrapData } from "./bootstrap-data.ts";
 import { certificateAuthority } from "./certificate-authority.ts";
 import type { ServerCertificates } from "./certificates.ts";
 import { ensureClusterDns } from "./cluster-dns.ts";
+import { assertRestoreFinished, resetFlag } from "./cluster-reset/reset-marks.ts";
 import { containerHost } from "./container-host.ts";
 import { loadControlLoops, startControlLoops } from "./control-loops.ts";
 import { dialAddress, isLoopback } from "./dial-address.ts";
@@ -31,6 +33,7 @@ import { startOwnEtcd } from "./etcd/own-etcd.ts";
 import { defaultKubeconfigPath, renderComponentKubeconfig, renderKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
 import { deployManifests } from "./manifests/deploy.ts";
 import { writePackagedManifests } from "./manifests/packaged.ts";
+import { nodePasswordSecretName, nothingFor } from "./node-passwords.ts";
 import { openCluster } from "./open-cluster.ts";
 import { peerCertificate } from "./peer-certificate.ts";
 import type { ServerOptions } from "./server-options.ts";
@@ -55,6 +58,7 @@ export async function startServer(
   logger.info({ version: options.version }, `Starting k3s ${options.version}`);
   const directory = join(options.dataDir, "server");
   mkdirSync(join(directory, "db"), { recursive: true, mode: 0o700 });
+  assertRestoreFinished(directory);
   mkdirSync(join(directory, "static"), { recursive: true, mode: 0o700 });
 
   // Things to end, last first.
@@ -147,6 +151,21 @@ export async function startServer(
     const client = (name: string, groups: readonly string[]): Client => apiServer.client({ name, groups });
     const supervisorClient = client("system:k3s-supervisor", ["system:masters", "system:authenticated"]);
 
+    const snapshots = once(async () => {
+      const { serverSnapshots } = await import("./snapshots/server-snapshots.ts");
+      const { endpoint } = options.datastore;
+      const { password } = parseToken(tokens.server);
+      return serverSnapshots({
+        ...options,
+        directory,
+        store,
+        endpoint,
+        embedded: etcd !== undefined,
+        password,
+        logger,
+      });
+    });
+
     let ready = false;
     const { createSupervisor } = await loadingSupervisor;
     const supervise = createSupervisor({
@@ -165,6 +184,7 @@ export async function startServer(
       }),
       apiServers: () => apiServer.addresses(),
       ...(etcd ? { bootstrapData: () => readBootstrapData(directory), databaseInfo: () => etcd.info() } : {}),
+      snapshot: async (body) => (await snapshots()).answer(body),
       // Load balancers and nodes that join ask it: whose store does not answer has nothing for them.
       ready: () => ready && apiServer.problem() === undefined,
       staticDirectory: join(directory, "static"),
@@ -216,7 +236,6 @@ export async function startServer(
           nodeCidrMaskSizeIpv6: 64,
           rootCa: certificates.serverCaBundle,
           nodeMonitorGracePeriodMs: 50_000,
-          heartbeatsRefusedMs: () => apiServer.heartbeatsRefusedMs(),
           terminatedPodThreshold: 12_500,
           serviceCidrs: options.serviceCidr.split(",").map((text) => text.trim()),
           certificateAuthority: certificateAuthority({
@@ -235,6 +254,13 @@ export async function startServer(
 
     announceTokens(directory, options, logger);
     publishKubeconfigs(directory, options, certificates, logger);
+    if (existsSync(resetFlag(directory))) {
+      // What a restored snapshot knows of this node may be older than its password.
+      await supervisorClient
+        .delete(secrets, nodePasswordSecretName(nodeName), { namespace: "kube-system" })
+        .catch(nothingFor(404));
+      rmSync(resetFlag(directory));
+    }
     ready = true;
     joinable.resolve({
       server: `https://127.0.0.1:${options.httpsPort}`,
@@ -258,6 +284,7 @@ export async function startServer(
     if (agent) endings.push(() => agent.stop());
     if (etcd && agent) etcd.markNode(supervisorClient, signal);
     logger.info("k3s is up and running");
+    void snapshots().then((kept) => kept.run(signal));
     const failures = [...(agent ? [agent.failed] : []), ...(etcd ? [etcd.removed] : [])];
     return { stop, ...(failures.length > 0 ? { failed: Promise.race(failures) } : {}) };
   } catch (error) {
@@ -270,6 +297,12 @@ export async function startServer(
     await stop();
     throw error;
   }
+}
+
+/** Makes something when it is first asked for. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => (made ??= make());
 }
 
 async function startNode(options: NodeOptions, context: Parameters<typeof startAgent>[1]): Promise<Agent> {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../machinery/clock.ts";
 import { ConfigurationError } from "../machinery/configuration-error.ts";
 import { parseJson } from "../machinery/json.ts";
@@ -64,6 +65,23 @@ export async function shareBootstrapData<T>(options: SharedBootstrapOptions<T>):
   // What was just made here has served nobody.
   writeBootstrapData(directory, data);
   return options.make();
+}
+
+/**
+ * Puts the authorities of this server into a store that is its own, sealed with the password: for a snapshot, with which
+ * another machine then goes on as the same cluster.
+ */
+export async function saveBootstrapData({
+  store,
+  directory,
+  password,
+}: Pick<SharedBootstrapOptions<never>, "store" | "directory" | "password">): Promise<void> {
+  const key = bootstrapKey(password);
+  const present = await store.get(key);
+  const data = readBootstrapData(directory);
+  if (present && isDeepStrictEqual(await openBootstrapData(password, present.value), data)) return;
+  const sealed = await sealBootstrapData(password, data);
+  await (present ? store.update(key, sealed, present.modRevision) : store.create(key, sealed));
 }
 
 /** @throws when there is bootstrap data, but none that this token opens */

@@ -29,6 +29,8 @@ export interface SupervisorOptions {
   readonly bootstrapData?: () => BootstrapData;
   /** The body of `/db/info`, which tells the members of embedded etcd; absent where there is none. */
   readonly databaseInfo?: () => Promise<string>;
+  /** Makes, lists and removes snapshots of the store as a body of `/db/snapshot` says; gives the reply's. */
+  readonly snapshot?: (body: Buffer) => Promise<object>;
   readonly ready: () => boolean;
   /** Directory whose files /static/ serves. */
   readonly staticDirectory: string;
@@ -158,6 +160,15 @@ export function createSupervisor(options: SupervisorOptions): (request: Incoming
     });
   }
 
+  const { snapshot } = options;
+  if (snapshot) {
+    app.post("/db/snapshot", async (request, reply) => {
+      await serverOf(request.raw);
+      const answer = await snapshot((request.body as Buffer | undefined) ?? Buffer.alloc(0));
+      return reply.type("application/json").send(JSON.stringify(answer));
+    });
+  }
+
   function clientCertificate(commonName: string, organizations: string[], body: Buffer): Promise<string> {
     const subject = { commonName, organizations, names: [], usage: "clientAuth" as const };
     return signNodeCertificate(clientCa, subject, certificateRequest(body));
@@ -165,7 +176,7 @@ export function createSupervisor(options: SupervisorOptions): (request: Incoming
 
   const started = app.ready();
   return (request, response) => {
-    if (!/^\/(ping|cacerts|static\/.*|v1-k3s\/.*|db\/info)$/.test(request.url?.replace(/\?.*$/s, "") ?? ""))
+    if (!/^\/(ping|cacerts|static\/.*|v1-k3s\/.*|db\/(info|snapshot))$/.test(request.url?.replace(/\?.*$/s, "") ?? ""))
       return false;
     const handle = () => app.routing(request as IncomingMessage, response as ServerResponse);
     started.then(handle, (error: unknown) => options.logger.error({ err: error }, "The supervisor did not start"));

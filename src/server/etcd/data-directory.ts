@@ -24,10 +24,13 @@ export function isBuried(etcdDirectory: string): boolean {
 /** Old data that is kept, so that nothing is lost by a mistake (K3s' number). */
 const keptBackups = 5;
 
-/** Puts a removed member's data aside as `etcd-backup-<time>`, so that this server can be a new member. */
-export function putAside(etcdDirectory: string, clock: Clock): string {
+/**
+ * Puts a member's data aside, so that this server can be a new one: `etcd-backup-<time>` where the cluster has removed the
+ * member, `etcd-old-<time>` where a snapshot takes its place.
+ */
+export function putAside(etcdDirectory: string, clock: Clock, as: "backup" | "old" = "backup"): string {
   const parent = dirname(etcdDirectory);
-  const prefix = `${basename(etcdDirectory)}-backup-`;
+  const prefix = `${basename(etcdDirectory)}-${as}-`;
   const backups = readdirSync(parent)
     .filter((name) => name.startsWith(prefix))
     .map((name) => join(parent, name))

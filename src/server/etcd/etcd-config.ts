@@ -9,7 +9,9 @@ export type EtcdBeginning =
       readonly kind: "join" /** "name=https://address:2380" of every member, this one included. */;
       members: readonly string[];
     }
-  | { readonly kind: "existing" };
+  | { readonly kind: "existing" }
+  /** With its data, as the only member of the cluster. */
+  | { readonly kind: "reset" };
 
 export interface EtcdConfigOptions {
   readonly name: string;
@@ -91,7 +93,7 @@ export function etcdConfig(options: EtcdConfigOptions): Record<string, unknown> 
   return config;
 }
 
-function initial(name: string, address: string, beginning: EtcdBeginning): Record<string, string> {
+function initial(name: string, address: string, beginning: EtcdBeginning): Record<string, string | boolean> {
   const advertised = { "initial-advertise-peer-urls": peerUrl(address) };
   switch (beginning.kind) {
     case "new":
@@ -104,6 +106,8 @@ function initial(name: string, address: string, beginning: EtcdBeginning): Recor
       };
     case "existing":
       return {};
+    case "reset":
+      return { "force-new-cluster": true };
   }
 }
 
