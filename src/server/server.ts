@@ -236,6 +236,7 @@ export async function startServer(
           nodeCidrMaskSizeIpv6: 64,
           rootCa: certificates.serverCaBundle,
           nodeMonitorGracePeriodMs: 50_000,
+          heartbeatsRefusedMs: () => apiServer.heartbeatsRefusedMs(),
           terminatedPodThreshold: 12_500,
           serviceCidrs: options.serviceCidr.split(",").map((text) => text.trim()),
           certificateAuthority: certificateAuthority({
