@@ -1,4 +1,5 @@
 import { ConfigurationError } from "../machinery/configuration-error.ts";
+import type { EtcdMembership } from "./etcd/etcd-membership.ts";
 
 /** PEM files that a store's connections are made with (`--datastore-cafile`, `-certfile`, `-keyfile`). */
 export interface DatastoreFiles {
@@ -23,7 +24,12 @@ export interface SqlEndpoint {
 /** Which store a cluster lives in. */
 export type DatastoreEndpoint =
   | { readonly kind: "sqlite" /** Absent: the data directory's own. */; readonly path?: string }
-  | { readonly kind: "etcd"; readonly servers: readonly { host: string; port: number; tls: boolean }[] }
+  | {
+      readonly kind: "etcd";
+      readonly servers: readonly { host: string; port: number; tls: boolean }[];
+      /** Present where the members are known to come and go: embedded etcd's. */
+      readonly membership?: EtcdMembership;
+    }
   | ({ readonly kind: "postgres" } & SqlEndpoint)
   | ({ readonly kind: "mysql" } & SqlEndpoint);
 

@@ -34,7 +34,8 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
     }
     case "etcd": {
       const { openEtcdStore } = await import("./etcd/etcd-store.ts");
-      return openEtcdStore({ servers: endpoint.servers, files: options.files, logger, clock });
+      const { servers, membership } = endpoint;
+      return openEtcdStore({ servers, membership, files: options.files, logger, clock });
     }
   }
 }

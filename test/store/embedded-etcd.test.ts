@@ -209,6 +209,36 @@ describe("embedded etcd", { concurrency: 2 }, () => {
     );
   });
 
+  test("a store that was opened before others joined goes on through them while its own member hangs, and returns", async (context) => {
+    const [first, second, third] = machines(context, 3) as [Machine, Machine, Machine];
+    const one = await start(context, first);
+    const told: string[] = [];
+    const tell = (...line: unknown[]) => void told.push(String(line.at(-1)));
+    const logger = { ...silentLogger, info: tell };
+    const store = await openStore({ ...one, sqlitePath: "", logger, clock: new FakeClock() });
+    context.after(() => store.close());
+    for (const machine of [second, third]) takeAuthorities(first, machine);
+    await Promise.all([second, third].map((machine) => start(context, machine, { joined: one })));
+    assert.ok((await store.create("/registry/before", Buffer.from("1"))).ok);
+    const pid = etcdPid(first);
+    process.kill(pid, "SIGSTOP");
+    try {
+      const sinceMs = Date.now();
+      const key = await eventually(async () => {
+        const name = `/registry/during-${Date.now() - sinceMs}`;
+        assert.ok((await store.create(name, Buffer.from("1"))).ok);
+        return name;
+      }, patienceMs);
+      assert.equal((await store.get(key))?.value.toString(), "1");
+      await eventually(() => assert.equal(store.problem(), undefined), patienceMs);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    const home = "The preferred member of etcd answers again and is used";
+    await eventually(() => assert.ok(told.includes(home)), patienceMs);
+    assert.ok((await store.create("/registry/after", Buffer.from("1"))).ok);
+  });
+
   test("a member that is started at another address tells the others, and is found there", async (context) => {
     const [machine, other] = machines(context, 2) as [Machine, Machine];
     const before = await start(context, machine);

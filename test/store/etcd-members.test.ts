@@ -8,6 +8,7 @@ import { type Store, type StoreEvent, UnavailableError, UnknownOutcomeError } fr
 import { run, tryRun } from "../../tools/run.ts";
 import { eventually } from "../support/eventually.ts";
 import { FakeClock } from "../support/fake-clock.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 
 const waitMs = 60_000;
 
@@ -103,6 +104,77 @@ describe("a store on three members of etcd", () => {
     );
     assert.deepEqual(errors, []);
     await store.close();
+  });
+
+  test("the own member is left when it dies, for others learned meanwhile, and gone back to when it is there again", async () => {
+    const proxies = await Promise.all(servers.map((server) => startTcpProxy(server)));
+    const placeOf = (index: number) => ({ host: "127.0.0.1", port: proxies[index]!.port, tls: false });
+    const told: string[] = [];
+    const tell = (...line: unknown[]) => void told.push(String(line.at(-1)));
+    let changed = () => {};
+    const store = await openEtcdStore({
+      // That there are others is learned from the first.
+      servers: [placeOf(0)],
+      membership: {
+        serversOf: (members) =>
+          names.flatMap((name, at) => (members.some((one) => one.name === name) ? placeOf(at) : [])),
+        onChange(listener) {
+          changed = listener;
+          return () => {};
+        },
+      },
+      files: {},
+      clock: new FakeClock(),
+      logger: { ...silentLogger, debug: tell, info: tell, warn: tell },
+    });
+    try {
+      await eventually(() => assert.ok(told.includes("The endpoints of etcd have changed")), waitMs);
+      const events: StoreEvent[] = [];
+      const errors: unknown[] = [];
+      await store.watch("/own/", {
+        afterRevision: await store.currentRevision(),
+        onEvents: (more) => void events.push(...more),
+        onError: (error) => errors.push(error),
+      });
+      const made: string[] = [];
+      let count = 0;
+      // A key whose answer was lost may be there, too.
+      const write = async () => {
+        const key = `/own/${count++}`;
+        assert.ok((await store.create(key, Buffer.from(key))).ok);
+        made.push(key);
+      };
+      await write();
+      await run("docker", ["kill", names[0]!]);
+      await eventually(write, waitMs);
+      const deadMs = Date.now();
+      // Longer than any of the store's own time-outs.
+      while (Date.now() - deadMs < 9000) await write();
+      assert.equal(store.problem(), undefined);
+      assert.equal((await store.get("/own/0"))?.value.toString(), "/own/0");
+      await run("docker", ["start", names[0]!]);
+      changed();
+      const home = "The preferred member of etcd answers again and is used";
+      await eventually(() => assert.ok(told.includes(home)), waitMs);
+      await write();
+      // Nothing goes through the others any more, the watch neither.
+      const before = told.length;
+      for (const proxy of proxies.slice(1)) proxy.cut();
+      await write();
+      assert.equal((await store.get("/own/0"))?.value.toString(), "/own/0");
+      assert.ok(!told.slice(before).some((text) => /broke|does not answer/.test(text)), told.slice(before).join("\n"));
+      const { entries } = await store.list("/own/");
+      await eventually(() => assert.equal(events.length, entries.length), waitMs);
+      assert.deepEqual(
+        events.map(({ key, revision }) => [revision, key]),
+        entries.map(({ key, modRevision }) => [modRevision, key] as const).sort(([a], [b]) => a - b),
+      );
+      assert.ok(made.every((key) => entries.some((entry) => entry.key === key)));
+      assert.deepEqual(errors, []);
+    } finally {
+      await store.close();
+      for (const proxy of proxies) await proxy[Symbol.asyncDispose]();
+    }
   });
 
   test("a member alone takes no writes and answers no consistent reads, and says so in bounded time", async () => {

@@ -1,3 +1,4 @@
+import { EventEmitter } from "node:events";
 import { existsSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,7 +19,7 @@ import { encodeDatabaseInfo, readDatabaseInfo } from "./database-info.ts";
 import { prepareEtcdCertificates } from "./etcd-certificates.ts";
 import { clientUrl, type EtcdBeginning, etcdConfig, localAddress, peerUrl } from "./etcd-config.ts";
 import { type EtcdProcess, startEtcdProcess } from "./etcd-process.ts";
-import { clientUrlsOf, hostOf } from "./join-plan.ts";
+import { clientUrlsOf, hostOf, type MemberFacts } from "./join-plan.ts";
 import { type Member, type MemberClient, memberClient } from "./member-client.ts";
 import { memberController } from "./member-controller.ts";
 import { forgetMemberName, memberName } from "./member-name.ts";
@@ -50,7 +51,7 @@ export interface EmbeddedEtcd {
   /** The member's name: "<node>-<8 hex>". */
   readonly name: string;
   readonly address: string;
-  /** What the store opens: this member first, then those that were its fellows at the start. */
+  /** What the store opens: this member first, then its fellows, who may change. */
   readonly endpoint: EtcdEndpoint;
   readonly files: DatastoreFiles;
   readonly members: MemberClient;
@@ -90,11 +91,13 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   const configFor = (dataDirectory: string, beginning: EtcdBeginning) =>
     etcdConfig({ ...options, name, dataDirectory, certificates, beginning });
   const local = connect([clientUrl(localAddress(address))]);
+  const changes = new EventEmitter();
   const start = (dataDirectory: string, beginning: EtcdBeginning) =>
     startEtcdProcess({
       dataDirectory,
       config: configFor(dataDirectory, beginning),
       answers: () => local.status().then(() => {}),
+      onMembers: () => changes.emit("members"),
       clock,
       logger,
       signal,
@@ -124,7 +127,7 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
     process = await start(etcdDirectory, await beginning());
     await vote(local, connect, self, options);
     const members = await tellAddress(local, self, options);
-    const endpoint = endpointOf(members, self);
+    const endpoint = endpointOf(members, self, changes);
     if (sqlite) {
       await fill(sqlite, { endpoint, files: certificates.client, sqlitePath, logger });
       await sqlite.close();
@@ -234,12 +237,23 @@ async function tellAddress(
   }
 }
 
-/** This member, reached without the network, and its fellows for the time that it is away. */
-function endpointOf(members: readonly Member[], self: Self): EtcdEndpoint {
-  const urls = [clientUrl(localAddress(self.address)), ...clientUrlsOf(members, self)];
+/** This member, reached without the network, and its fellows for the time that it is away; kept to who they are. */
+function endpointOf(members: readonly Member[], self: Self, changes: EventEmitter): EtcdEndpoint {
+  const serversOf = (all: readonly MemberFacts[]) => {
+    const own = all.some(({ name, isLearner }) => name === self.name && !isLearner);
+    const urls = [...(own ? [clientUrl(localAddress(self.address))] : []), ...clientUrlsOf(all, self)];
+    return urls.map((url) => ({ host: hostOf(url), port: Number(new URL(url).port), tls: true }));
+  };
   return {
     kind: "etcd",
-    servers: urls.map((url) => ({ host: hostOf(url), port: Number(new URL(url).port), tls: true })),
+    servers: serversOf(members),
+    membership: {
+      serversOf,
+      onChange(listener) {
+        changes.on("members", listener);
+        return () => changes.off("members", listener);
+      },
+    },
   };
 }
 

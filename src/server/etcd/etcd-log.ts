@@ -10,19 +10,31 @@ const everyday = new Set([
   "rejecting member add request; local member has not been connected to majority peers, reconfigure breaks active quorum",
 ]);
 
+/** What etcd tells when members have come, gone or changed, or when this one answers (again). */
+const membership = new Set([
+  "added member",
+  "promote member",
+  "updated member",
+  "removed member",
+  "ready to serve client requests",
+]);
+
 /**
  * Passes etcd's log on as part of ours. What etcd tells for information is for debugging here: it says more at each start
  * than everything else together.
  */
 export class EtcdLog {
   readonly #logger: Logger;
+  readonly #onMembers: () => void;
   readonly #last: string[] = [];
   #rest = "";
   /** etcd said that its member was removed from the cluster. */
   removed = false;
 
-  constructor(logger: Logger) {
+  /** @param onMembers called when the cluster's members may be others, or this one answers */
+  constructor(logger: Logger, onMembers: () => void = () => {}) {
     this.#logger = logger.child({ component: "etcd" });
+    this.#onMembers = onMembers;
   }
 
   /** Takes what etcd wrote, in pieces as they come. */
@@ -48,6 +60,7 @@ export class EtcdLog {
     const text = String(msg);
     if (level === "info" || level === "debug" || everyday.has(text)) {
       this.#logger.debug(fields, text);
+      if (membership.has(text)) this.#onMembers();
       return;
     }
     this.#keep(`${text}${fields.error === undefined ? "" : `: ${fields.error}`}`);

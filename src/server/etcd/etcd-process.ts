@@ -14,6 +14,8 @@ export interface EtcdProcessOptions {
   readonly config: Readonly<Record<string, unknown>>;
   /** Resolves when etcd answers; rejects when it does not (yet). */
   readonly answers: () => Promise<void>;
+  /** Called when the cluster's members may be others, or this one answers (again). */
+  readonly onMembers?: () => void;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -62,7 +64,7 @@ export async function startEtcdProcess(options: EtcdProcessOptions): Promise<Etc
   const removed = Promise.withResolvers<MemberRemovedError>();
 
   const launch = () => {
-    const log = new EtcdLog(logger);
+    const log = new EtcdLog(logger, options.onMembers);
     // A session of its own: an interrupt from the keyboard is for the server, which ends etcd when its turn has come. The
     // kernel kills etcd with the server, so that none is left that holds the ports and the database of the next start.
     const started = spawn("setpriv", ["--pdeathsig", "KILL", "etcd", "--config-file", configFile], {

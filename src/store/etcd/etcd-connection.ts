@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from "node:tls";
+import { isDeepStrictEqual } from "node:util";
 import type { Clock, Timer } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
 import type { Message, MessageInput, MessageOutput } from "../../machinery/protobuf.ts";
@@ -32,12 +33,19 @@ const probePatienceMs = 2000;
 const patienceMs = 5000;
 const firstPauseMs = 50;
 const longestPauseMs = 500;
+/** An endpoint that has failed is gone back to when it answers within this. */
+const homeTimeoutMs = 2000;
 /** While there is a problem, etcd is asked this often whether it is over. */
 const probeIntervalMs = 1000;
 /** A page of large values, or what was written while a watch was away, comes as one message. */
 const largestMessageBytes = 1024 * 1024 * 1024;
 /** A member that has lost the others says so at once, instead of leaving a watch without a word. */
 const metadata = { hasleader: "true" };
+
+interface Place {
+  readonly server: EtcdServer;
+  readonly client: GrpcClient;
+}
 
 /** Makes a client for one endpoint. The certificate has to be valid for the endpoint's host. */
 export function etcdClient({ host, port, tls }: EtcdServer, tlsOptions: ConnectionOptions, clock: Clock): GrpcClient {
@@ -50,19 +58,32 @@ export function etcdClient({ host, port, tls }: EtcdServer, tlsOptions: Connecti
  * while something is, asks whether it is over.
  */
 export class EtcdConnection {
-  readonly #clients: readonly GrpcClient[];
+  readonly #tls: ConnectionOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  #current = 0;
+  readonly #onLeft: () => void;
+  /** Never empty; the first one is preferred where somebody calls {@link comeHome}. */
+  #places: readonly Place[];
+  #current: Place;
+  #moved = new AbortController();
   #problem: { readonly text: string; readonly writesOnly: boolean; readonly sinceMs: number } | undefined;
   #probe: Timer | undefined;
   #closed = false;
 
-  /** @param clock the io clock */
-  constructor(servers: readonly EtcdServer[], tls: ConnectionOptions, clock: Clock, logger: Logger) {
-    this.#clients = servers.map((server) => etcdClient(server, tls, clock));
-    this.#clock = clock;
-    this.#logger = logger;
+  /**
+   * @param options.clock the io clock
+   * @param options.onLeft called when the first endpoint was left because it failed
+   */
+  constructor(
+    servers: readonly EtcdServer[],
+    options: { tls: ConnectionOptions; clock: Clock; logger: Logger; onLeft: () => void },
+  ) {
+    this.#tls = options.tls;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#onLeft = options.onLeft;
+    this.#places = servers.map((server) => this.#placeOf(server));
+    this.#current = this.#places[0]!;
   }
 
   /** Why calls fail at the moment. */
@@ -101,25 +122,67 @@ export class EtcdConnection {
     request: MessageInput<Req>,
     options: CallOptions = {},
   ): AsyncIterable<MessageOutput<Res>> {
-    return this.#clients[this.#current]!.stream(method, request, options);
+    return this.#current.client.stream(method, request, options);
+  }
+
+  /** Aborted when calls go to another endpoint though the one before works: streams there had better begin anew. */
+  get moved(): AbortSignal {
+    return this.#moved.signal;
+  }
+
+  /** The endpoints from now on, the preferred one first; there has to be one. Calls to those that are left out end. */
+  use(servers: readonly EtcdServer[]): void {
+    const before = this.#places;
+    if (this.#closed || isDeepStrictEqual(addressesOf(before), servers.map(addressOf))) return;
+    const known = new Map(before.map((place) => [addressOf(place.server), place]));
+    this.#places = servers.map((server) => known.get(addressOf(server)) ?? this.#placeOf(server));
+    if (!this.#places.includes(this.#current)) this.#current = this.#places[0]!;
+    for (const place of before) if (!this.#places.includes(place)) place.client.close();
+    this.#logger.debug({ endpoints: addressesOf(this.#places) }, "The endpoints of etcd have changed");
+  }
+
+  /** Goes back to the first endpoint if it can do what a write needs. @returns whether calls go there */
+  async comeHome(): Promise<boolean> {
+    const home = this.#places[0]!;
+    if (this.#current === home) return true;
+    try {
+      await home.client.unary(leaseGrant, { ttl: 1 }, { timeoutMs: homeTimeoutMs, metadata });
+    } catch {
+      return false;
+    }
+    if (this.#closed || home !== this.#places[0]) return false;
+    this.#current = home;
+    this.#logger.info({ endpoint: addressOf(home.server) }, "The preferred member of etcd answers again and is used");
+    const moved = this.#moved;
+    this.#moved = new AbortController();
+    moved.abort();
+    return true;
   }
 
   close(): void {
     this.#closed = true;
     this.#probe?.cancel();
-    for (const client of this.#clients) client.close();
+    for (const { client } of this.#places) client.close();
+  }
+
+  #placeOf(server: EtcdServer): Place {
+    return { server, client: etcdClient(server, this.#tls, this.#clock) };
   }
 
   /** The present endpoint; `failed` makes the next one the present, once for all who were using this one. */
   #pick(): { client: GrpcClient; failed: (error: unknown) => void } {
-    const index = this.#current;
-    const client = this.#clients[index]!;
+    const place = this.#current;
+    const { client } = place;
     const failed = (error: unknown) => {
       if (this.#closed || !(error instanceof GrpcError) || !isOutage(error)) return;
       this.#worse(error);
       // The connection may be dead without a word, and a watch on it would wait.
       if (error.code === "DEADLINE_EXCEEDED") client.probe(probePatienceMs);
-      if (index === this.#current) this.#current = (index + 1) % this.#clients.length;
+      const count = this.#places.length;
+      if (place !== this.#current || count === 1) return;
+      const index = this.#places.indexOf(place);
+      this.#current = this.#places[(index + 1) % count]!;
+      if (index === 0) this.#onLeft();
     };
     return { client, failed };
   }
@@ -130,7 +193,8 @@ export class EtcdConnection {
     write: boolean,
   ): Promise<MessageOutput<Res>> {
     const begunMs = this.#clock.now();
-    const attemptMs = !write && this.#clients.length > 1 ? readAttemptMs : deadlineMs;
+    const endpoints = this.#places.length;
+    const attemptMs = !write && endpoints > 1 ? readAttemptMs : deadlineMs;
     // What is known to be away for longer is asked once, so that callers hear at once.
     const untilMs = (this.#problem?.sinceMs ?? begunMs) + patienceMs;
     for (let attempt = 1; ; attempt++) {
@@ -144,7 +208,7 @@ export class EtcdConnection {
         if (this.#closed) throw new StoreClosedError();
         if (!(error instanceof GrpcError)) throw error;
         failed(error);
-        const round = attempt / this.#clients.length;
+        const round = attempt / endpoints;
         const again = isOutage(error) && !isNoSpace(error) && (!write || isUnsent(error));
         const inTime = round < 1 || (this.#clock.now() < untilMs && untrustedReason(error) === undefined);
         if (!again || !inTime || this.#clock.now() - begunMs >= deadlineMs - firstPauseMs)
@@ -184,4 +248,12 @@ export class EtcdConnection {
       if (this.#problem) this.#armProbe();
     });
   }
+}
+
+function addressOf({ host, port, tls }: EtcdServer): string {
+  return `${tls ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+function addressesOf(places: readonly Place[]): string[] {
+  return places.map(({ server }) => addressOf(server));
 }

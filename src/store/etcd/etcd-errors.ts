@@ -57,13 +57,15 @@ export function isOutage(error: GrpcError): boolean {
   return !isAnswer(error);
 }
 
+const refusals = new Set(["etcdserver: no leader", "etcdserver: rpc not supported for learner"]);
+
 /**
  * Whether a write that failed so cannot have happened. "No leader" is said before anything is proposed, since the calls
  * ask for a leader; "request timed out" may be said of a proposal that is under way.
  */
 export function isUnsent(error: GrpcError): boolean {
   if (error.unsent || isAnswer(error)) return true;
-  if (error.code === "UNAVAILABLE") return error.message === "etcdserver: no leader";
+  if (error.code === "UNAVAILABLE") return refusals.has(error.message);
   return ["RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAUTHENTICATED", "FAILED_PRECONDITION", "DATA_LOSS"].includes(
     error.code,
   );

@@ -18,10 +18,12 @@ import { WatchSet } from "../watch-set.ts";
 import { Compactor, compactionKey, compactionTold, compactTo } from "./compactor.ts";
 import { EtcdConnection, type EtcdServer } from "./etcd-connection.ts";
 import { isCompacted, isFutureRevision, isLeaseNotFound, isOversize, untrustedReason } from "./etcd-errors.ts";
+import type { EtcdMembership } from "./etcd-membership.ts";
 import { kv, leaseGrant, maintenance } from "./etcd-messages.ts";
 import { prefixRange } from "./key-range.ts";
 import { KeyTurns } from "./key-turns.ts";
 import { Leases } from "./leases.ts";
+import { MemberFollower } from "./member-follower.ts";
 import { oldestRevision } from "./oldest-revision.ts";
 import { replay } from "./replay.ts";
 import { raiseTo } from "./revision-raise.ts";
@@ -34,6 +36,8 @@ import { WatchHub } from "./watch-hub.ts";
 export interface EtcdStoreOptions {
   /** The members of one etcd cluster; one is used, and another when it fails. */
   readonly servers: readonly EtcdServer[];
+  /** Where members come and go: `servers` are those at the start, and the first is gone back to. */
+  readonly membership?: EtcdMembership | undefined;
   /** PEM files for those with TLS. */
   readonly files: DatastoreFiles;
   /** Cluster time: the compaction schedule follows it. Life times are counted by etcd. */
@@ -87,6 +91,7 @@ class EtcdStore implements Store {
   readonly #hub: WatchHub;
   readonly #leases: Leases;
   readonly #compactor: Compactor;
+  readonly #members: MemberFollower | undefined;
   readonly #turns = new KeyTurns({ atOnce: writesAtOnce, patienceMs: writePatienceMs, clock: ioClock });
   /** The newest revision that any answer or event told of. */
   #seen = 0;
@@ -94,9 +99,12 @@ class EtcdStore implements Store {
   #compacted: number | undefined;
   #closed = false;
 
-  constructor({ servers, files, clock, logger }: EtcdStoreOptions) {
-    const connection = new EtcdConnection(servers, tlsFromFiles(files), ioClock, logger);
+  constructor({ servers, membership, files, clock, logger }: EtcdStoreOptions) {
+    const tls = tlsFromFiles(files);
+    const onLeft = () => this.#members?.left();
+    const connection = new EtcdConnection(servers, { tls, clock: ioClock, logger, onLeft });
     this.#connection = connection;
+    this.#members = membership && new MemberFollower({ connection, membership, clock: ioClock, logger });
     this.#logger = logger;
     this.#watches = new WatchSet(logger);
     this.#hub = new WatchHub({
@@ -122,6 +130,7 @@ class EtcdStore implements Store {
   async open(): Promise<void> {
     await this.currentRevision();
     await this.#compactor.start();
+    this.#members?.look();
   }
 
   async get(key: string): Promise<Entry | undefined> {
@@ -242,6 +251,7 @@ class EtcdStore implements Store {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#members?.stop();
     this.#compactor.stop();
     await this.#turns.drained();
     await this.#compactor.settled();

@@ -93,6 +93,7 @@ export class WatchHub {
       const before = this.#delivered;
       try {
         await this.#follow(signal);
+        continue;
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof GrpcError)) {
@@ -109,10 +110,14 @@ export class WatchHub {
     }
   }
 
-  /** Hands events out until the stream breaks. Throws a GrpcError then, and anything else when the place is lost. */
+  /**
+   * Hands events out until another endpoint is to be followed. Throws a GrpcError when the stream breaks, and anything else
+   * when the place is lost.
+   */
   async #follow(signal: AbortSignal): Promise<void> {
-    const { connection } = this.#options;
-    const { call, failed } = connection.bidi(watchMethod, signal);
+    const { connection, logger } = this.#options;
+    const { moved } = connection;
+    const { call, failed } = connection.bidi(watchMethod, AbortSignal.any([signal, moved]));
     try {
       const startRevision = this.#delivered + 1;
       call.write({ create: { ...everyKey, startRevision, prevKv: true, fragment: true } });
@@ -122,7 +127,7 @@ export class WatchHub {
         if (response.canceled) throw canceledError(response, this.#delivered);
         if (response.created) {
           await this.#assertNotReset(response.header!.revision);
-          if (this.#problem) this.#options.logger.info({ revision: this.#delivered }, "The watch on etcd goes on");
+          if (this.#problem) logger.info({ revision: this.#delivered }, "The watch on etcd goes on");
           this.#problem = undefined;
           continue;
         }
@@ -132,8 +137,9 @@ export class WatchHub {
       throw new GrpcError("UNAVAILABLE", "etcd ended the watch");
     } catch (error) {
       // Ended by ourselves, nothing is wrong with the endpoint.
-      if (!signal.aborted) failed(error);
-      throw error;
+      if (!signal.aborted && !moved.aborted) failed(error);
+      if (!moved.aborted || !(error instanceof GrpcError)) throw error;
+      logger.debug({ revision: this.#delivered }, "The watch on etcd moves to another member");
     }
   }
 

@@ -11,7 +11,9 @@ function recorder() {
       void lines.push([level, ...args]);
   const logger = { child: () => logger } as unknown as Logger;
   for (const level of ["debug", "info", "warn", "error", "fatal"] as const) logger[level] = at(level);
-  return { lines, log: new EtcdLog(logger) };
+  let changes = 0;
+  const log = new EtcdLog(logger, () => changes++);
+  return { lines, log, changes: () => changes };
 }
 
 describe("etcd's log", () => {
@@ -41,5 +43,14 @@ describe("etcd's log", () => {
       '{"level":"warn","msg":"server error","error":"the member has been permanently removed from the cluster"}\n',
     );
     assert.equal(log.removed, true);
+  });
+
+  test("tells when members come, go or change, or when this one answers again", () => {
+    const { log, changes } = recorder();
+    log.write('{"level":"info","msg":"established TCP streaming connection"}\n');
+    assert.equal(changes(), 0);
+    for (const text of ["added member", "promote member", "removed member", "ready to serve client requests"])
+      log.write(`{"level":"info","msg":"${text}"}\n`);
+    assert.equal(changes(), 4);
   });
 });
