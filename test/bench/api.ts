@@ -12,7 +12,7 @@ import type { Measurement } from "./measurement.ts";
  */
 export const api: Measurement = {
   name: "api",
-  needs: "bundle",
+  needs: ["bundle"],
   async run(say) {
     using load = startLoadProcess();
     using writer = startLoadProcess();

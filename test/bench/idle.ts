@@ -1,23 +1,15 @@
-import type Docker from "dockerode";
 import { connectDocker } from "../../src/cluster/docker.ts";
 import { serverImage } from "../../src/commands/images.ts";
 import { ioClock } from "../../src/machinery/clock.ts";
 import { run } from "../../tools/run.ts";
 import { createTestCluster } from "../support/cluster.ts";
+import { cpuPercent, usageOf } from "./container-usage.ts";
 import type { Figure, Measurement } from "./measurement.ts";
 import { freshName, removeContainers } from "./server-container.ts";
 
 const settleMs = 120_000;
 const watchMs = 60_000;
 const megabyte = 1e6;
-
-/** What a container uses at one moment. */
-interface Usage {
-  atMs: number;
-  /** As `docker stats` counts: without the page cache that is easily given back. */
-  memoryBytes: number;
-  cpuNs: number;
-}
 
 interface Process {
   readonly pid: string;
@@ -87,21 +79,6 @@ export const idle: Measurement = {
     }
   },
 };
-
-async function usageOf(docker: Docker, name: string): Promise<Usage> {
-  const stats = await docker.getContainer(name).stats({ stream: false, "one-shot": true });
-  const detail = stats.memory_stats.stats as unknown as Record<string, number>;
-  const cache = detail["total_inactive_file"] ?? detail["inactive_file"] ?? 0;
-  return {
-    atMs: Date.parse(stats.read),
-    memoryBytes: stats.memory_stats.usage - cache,
-    cpuNs: stats.cpu_stats.cpu_usage.total_usage,
-  };
-}
-
-function cpuPercent(before: Usage, after: Usage): number {
-  return ((after.cpuNs - before.cpuNs) / ((after.atMs - before.atMs) * 1e6)) * 100;
-}
 
 async function processesOf(name: string): Promise<Process[]> {
   const text = await run("docker", ["exec", name, "sh", "-c", listProcesses]);

@@ -17,7 +17,7 @@ const budgets = { agent: 240, server: 376 };
 /** What the images take on a disk and on the way there. Yardstick: Debian's own slim image, which holds no program of ours. */
 export const images: Measurement = {
   name: "images",
-  needs: "platforms",
+  needs: ["platforms"],
   async run(say) {
     const own = await enginePlatform();
     const yardstick = { what: baseImage, samples: [await sizeOf(baseImage)] };

@@ -1,7 +1,8 @@
 /** One measured thing: every sample of it, what it may be at most, and what the same machine did in the same run. */
 export interface Figure {
   readonly what: string;
-  readonly unit: "s" | "ms" | "%" | "MB" | "kB/s" | "/s";
+  /** Empty: a number of things. */
+  readonly unit: "s" | "ms" | "%" | "MB" | "kB/s" | "/s" | "";
   /** Never empty. The table shows their median; `worst` shows the highest. */
   readonly samples: readonly number[];
   /** What the median may be at most. */
@@ -16,13 +17,20 @@ export interface Measured {
   readonly figures: readonly Figure[];
   /** Lines that say what the figures are made of. */
   readonly notes?: readonly string[];
+  /** What `--write` puts into a document of docs/ between its marks of this name, beside the figures' own page. */
+  readonly section?: { readonly file: string; readonly name: string; readonly text: string };
 }
+
+/** What is built before something is measured; "platforms": the images of all architectures. */
+export type Need = "images" | "bundle" | "platforms" | "databases";
 
 /** A file of this folder: what it is called on the command line, and how it is run. */
 export interface Measurement {
   readonly name: string;
-  /** What is built before it runs, beyond the images; "bundle": instead of them. */
-  readonly needs?: "bundle" | "platforms";
+  /** Default: the images. */
+  readonly needs?: readonly Need[];
+  /** It takes hours, and is not for a run that names none. */
+  readonly onlyWhenNamed?: boolean;
   /** Measures; removes all that it made. `say` is told what goes on. */
   run(say: (line: string) => void): Promise<Measured>;
 }
@@ -46,10 +54,10 @@ export function tableOf(figures: readonly Figure[]): string[][] {
     const range = samples.length > 1 ? `${number(Math.min(...samples))}–${number(Math.max(...samples))}` : "";
     return [
       what,
-      `${number(value)} ${unit}`,
+      quantity(value, unit),
       range,
       budgetOf(figure),
-      yardstick ? `${number(beside!)} ${unit} ${yardstick.what}` : "",
+      yardstick ? `${quantity(beside!, unit)} ${yardstick.what}` : "",
       beside ? `${number(value / beside)}×` : "",
     ];
   });
@@ -61,7 +69,7 @@ function budgetOf(figure: Figure): string {
   const { unit, budget, ratio } = figure;
   const kept = within(figure);
   const parts: string[] = [];
-  if (budget !== undefined) parts.push(`${kept ? "≤" : "OVER"} ${number(budget)} ${unit}`);
+  if (budget !== undefined) parts.push(`${kept ? "≤" : "OVER"} ${quantity(budget, unit)}`);
   if (ratio && "atLeast" in ratio) parts.push(`${kept ? "≥" : "UNDER"} ${number(ratio.atLeast)}×`);
   if (ratio && "atMost" in ratio) parts.push(`${kept ? "≤" : "OVER"} ${number(ratio.atMost)}×`);
   return parts.join(", ");
@@ -75,6 +83,8 @@ export function within({ samples, budget, yardstick, ratio }: Figure): boolean {
   const found = value / median(yardstick.samples);
   return "atLeast" in ratio ? found >= ratio.atLeast : found <= ratio.atMost;
 }
+
+const quantity = (value: number, unit: string) => `${number(value)} ${unit}`.trimEnd();
 
 /** Three significant digits, without a tail of zeros. */
 function number(value: number): string {

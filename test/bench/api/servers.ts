@@ -12,10 +12,11 @@ import { silentLogger } from "../../../src/machinery/log.ts";
 import { generateKey } from "../../../src/server/certificates.ts";
 import { signCertificates } from "../../../src/server/signer.ts";
 import { eventually } from "../../support/eventually.ts";
-import { type ServerProcess, startServerProcess } from "../../support/server-process.ts";
+import { type ServerProcess, type ServerProcessOptions, startServerProcess } from "../../support/server-process.ts";
 import type { RawTarget } from "./raw-connection.ts";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
+export const bundle = join(root, "dist/k3ts/k3ts.mjs");
 const probe = fileURLToPath(new URL("../slow-disk/loop-probe.mjs", import.meta.url));
 
 /** What a server's main thread says of itself. */
@@ -59,11 +60,12 @@ const userName = "bench";
  * Starts the bundled server without a node, as its image does. The load comes from a user with a client certificate whom
  * a ClusterRole allows what it does, as is usual; administrators pass by the roles.
  */
-export async function startOwnServer(): Promise<OwnServer> {
+export async function startOwnServer(options: Pick<ServerProcessOptions, "args" | "env"> = {}): Promise<OwnServer> {
   const directory = mkdtempSync(join(tmpdir(), "k3ts-bench-api-"));
   const loop = join(directory, "loop.json");
-  const program = [...serverFlags(), `--import=${probe}`, join(root, "dist/k3ts/k3ts.mjs")];
-  const server = await startServerProcess({ program, env: { K3TS_BENCH_LOOP: loop } }).catch((error) => {
+  const program = [...serverFlags(), `--import=${probe}`, bundle];
+  const env = { ...options.env, K3TS_BENCH_LOOP: loop };
+  const server = await startServerProcess({ ...options, program, env }).catch((error) => {
     rmSync(directory, { recursive: true, force: true });
     throw error;
   });
