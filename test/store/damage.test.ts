@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
+import { startDatabase } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { type RawReply, rawRequest } from "../support/raw-request.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
@@ -175,4 +176,78 @@ describe("a server with SQLite", () => {
     for (const [index, { code, text }] of answers.entries())
       if (/nothing was written/.test(text)) assert.ok(!found.has(`waiting-${index}`), `${code} ${text}`);
   });
+});
+
+/** Clients that write without a pause but after a refusal, and what was acknowledged. */
+function startWriters(server: ServerProcess, count: number) {
+  const acknowledged: string[] = [];
+  const refusals = new Map<number, string>();
+  let stopped = false;
+  const write = async (lane: number) => {
+    for (let index = 0; !stopped; index++) {
+      const name = `written-${lane}-${index}`;
+      const { code, text } = await create(server, name, 10_000);
+      if (code === 201) acknowledged.push(name);
+      else {
+        refusals.set(code, text);
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
+  };
+  const ended = Promise.all(Array.from({ length: count }, (_, lane) => write(lane)));
+  return {
+    acknowledged,
+    refusals,
+    stop: async () => {
+      stopped = true;
+      await ended;
+    },
+  };
+}
+
+/** How long a database says nothing. */
+const pausedMs = 40_000;
+
+describe("a server whose database is paused under load", { concurrency: true }, () => {
+  for (const kind of ["etcd", "postgres", "mariadb"] as const) {
+    test(`on ${kind} stays small and calm, refuses writes, says why, and goes on with nothing lost`, async (t) => {
+      await using database = await startDatabase(kind);
+      const server = await startServerProcess({ args: ["--datastore-endpoint", database.endpoint] });
+      t.after(() => server.stop());
+      const watch = watchNames(t, server);
+      const writers = startWriters(server, 50);
+      t.after(() => writers.stop());
+      await eventually(() => assert.ok(writers.acknowledged.length >= 100));
+      const memory = residentBytes(server.pid);
+
+      await database.pause();
+      t.after(() => database.unpause().catch(() => {}));
+      const paused = Date.now();
+      await eventually(async () => {
+        const { code, text } = await rawRequest(server, "/readyz");
+        assert.equal(code, 500);
+        assert.match(text, /\[-\]etcd failed: .*(etcd|PostgreSQL|MySQL|MariaDB)/);
+      });
+      await eventually(() => assert.ok(writers.refusals.size > 0));
+      await writers.stop();
+      const used = usedMs(server.pid);
+      const calmMs = Date.now();
+      await new Promise((resolve) => setTimeout(resolve, Math.max(5000, pausedMs - (calmMs - paused))));
+      const share = (usedMs(server.pid) - used) / (Date.now() - calmMs);
+      const grown = residentBytes(server.pid) - memory;
+      t.diagnostic(`${Math.round(share * 1000) / 10} % of a processor, ${Math.round(grown / 1e6)} MB more`);
+      t.diagnostic(`refused with ${[...writers.refusals].map(([code, text]) => `${code} ${text}`).join("\n")}`);
+      assert.ok(share < 0.25, `it takes ${Math.round(share * 100)} % of a processor to wait`);
+      assert.ok(grown < 200 * 1024 * 1024, `it has grown by ${Math.round(grown / 1e6)} MB`);
+      for (const [code, text] of writers.refusals) assert.ok([429, 503, 504].includes(code), `${code} ${text}`);
+
+      await database.unpause();
+      await eventually(() => isReady(server));
+      await eventually(async () => assert.equal((await create(server, "after")).code, 201));
+      await eventually(() => assert.match(watch.seen(), /configmap\/after/));
+      assert.ok(!watch.ended(), "the watch has lived through it");
+      const found = await names(server);
+      for (const name of writers.acknowledged) assert.ok(found.has(name), `${name} was acknowledged`);
+    });
+  }
 });
