@@ -166,6 +166,20 @@ describe("a server in SQLite", () => {
     await restoresItself(t, [], [], /^sqlite-old-\d+$/);
   });
 
+  test("is not restored under a server that runs", async (t) => {
+    const machine = new Machine(t, []);
+    const server = await machine.start();
+    assert.equal((await machine.snapshot("save")).code, 0);
+    const [name] = readdirSync(join(machine.database, "snapshots"));
+    const busy = await machine.restore(join(machine.database, "snapshots", name!));
+    assert.equal(busy.code, 78, busy.stderr);
+    assert.match(busy.stderr + busy.stdout, /is in use; stop the server before a restore/);
+    await create(server, "after");
+    const alone = await machine.serve("--cluster-reset");
+    assert.equal(alone.code, 78, alone.stderr);
+    assert.match(alone.stderr + alone.stdout, /found no data of embedded etcd/);
+  });
+
   test("takes snapshots of its own, lists, prunes and deletes them, and only for servers", async (t) => {
     const machine = new Machine(t, ["--etcd-snapshot-schedule-cron", "@every 1s", "--etcd-snapshot-retention", "2"]);
     const server = await machine.start();
@@ -221,5 +235,35 @@ describe("a server in embedded etcd", () => {
     const foreign = await machine.restore(join(sqlite.database, "snapshots", name!));
     assert.equal(foreign.code, 78);
     assert.match(foreign.stderr + foreign.stdout, /snapshot of sqlite, and this server keeps its cluster in etcd/);
+  });
+
+  test("becomes the only member of its cluster and keeps the data, once a start", async (t) => {
+    const network = loopbackNetwork();
+    const place = (index: number) => ["--node-ip", `${network}.${index}`, "--advertise-address", `192.0.2.${index}`];
+    const machine = new Machine(t, ["--node-name", "first", "--cluster-init", ...place(1)]);
+    let server = await machine.start();
+    const fellow = new Machine(t, ["--node-name", "second", "--server", server.url, ...place(2)]);
+    const second = await fellow.start();
+    await create(second, "kept");
+    await second.kill();
+    await server.kill();
+
+    const joined = await machine.serve("--cluster-reset", "--server", "https://192.0.2.2:6443");
+    assert.match(joined.stderr + joined.stdout, /cannot perform cluster-reset while server URL is set/);
+    const reset = await machine.serve("--cluster-reset");
+    assert.equal(reset.code, 0, reset.stderr + reset.stdout);
+    assert.match(reset.stderr + reset.stdout, /restart without --cluster-reset flag now/);
+    const again = await machine.serve("--cluster-reset");
+    assert.equal(again.code, 78);
+    assert.match(
+      again.stderr + again.stdout,
+      /was previously reset.*you must first manually delete the .*reset-flag file/,
+    );
+
+    // Of two members one alone would not answer.
+    server = await machine.start();
+    assert.ok((await list(server)).names.includes("kept"));
+    await create(server, "later");
+    assert.ok(!existsSync(join(machine.database, "reset-flag")));
   });
 });

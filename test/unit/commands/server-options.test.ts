@@ -89,3 +89,38 @@ describe("joining a server", () => {
     assert.equal(options(args).join, undefined);
   });
 });
+
+describe("snapshots and the reset of a server (K3s documentation, etcd-snapshot)", () => {
+  test("snapshots are taken every twelve hours and five are kept, unless told otherwise", () => {
+    const { schedule, ...settings } = options([]).snapshots;
+    assert.deepEqual(settings, { name: "etcd-snapshot", directory: undefined, compress: false, retention: 5 });
+    assert.deepEqual([...schedule!.hours], [0, 12]);
+    assert.equal(options(["--etcd-disable-snapshots"]).snapshots.schedule, undefined);
+    const other = ["--etcd-snapshot-dir", "/backups", "--etcd-snapshot-retention=0", "--etcd-snapshot-compress"];
+    const { directory, retention, compress } = options(other).snapshots;
+    assert.deepEqual({ directory, retention, compress }, { directory: "/backups", retention: 0, compress: true });
+  });
+
+  test("a schedule that cannot be read is told by its part", () => {
+    assert.throws(
+      () => options(["--etcd-snapshot-schedule-cron", "0 25 * * *"]),
+      /invalid value "0 25 \* \* \*" for --etcd-snapshot-schedule-cron: "25" is not between 0 and 23/,
+    );
+  });
+
+  test("a snapshot is restored only with --cluster-reset, and never by a server that joins", () => {
+    assert.equal(options([]).reset, undefined);
+    assert.deepEqual(options(["--cluster-reset"]).reset, { restorePath: undefined });
+    const path = ["--cluster-reset-restore-path", "/snapshot"];
+    assert.deepEqual(options(["--cluster-reset", ...path]).reset, { restorePath: "/snapshot" });
+    assert.throws(() => options(path), /--cluster-reset required with --cluster-reset-restore-path/);
+    assert.throws(
+      () => options(["--cluster-reset", "--server", "https://192.0.2.2:6443", "--token", "t"]),
+      /cannot perform cluster-reset while server URL is set/,
+    );
+  });
+
+  test("snapshots in S3 are refused", () => {
+    assert.throws(() => options(["--etcd-s3"]), /--etcd-s3 is not supported/);
+  });
+});
