@@ -1,12 +1,6 @@
 import type { Clock } from "../machinery/clock.ts";
-import {
-  type Entry,
-  OverloadedError,
-  type StoreEvent,
-  UnavailableError,
-  UnknownOutcomeError,
-  type WriteResult,
-} from "./store.ts";
+import { type Entry, type StoreEvent, UnavailableError, UnknownOutcomeError, type WriteResult } from "./store.ts";
+import { WriteBound } from "./write-bound.ts";
 
 /** A conditional write. `expected` 0 means "must not exist"; `value` absent means "delete". */
 export interface QueuedWrite {
@@ -36,9 +30,6 @@ const answersPerTurn = 8;
 /** A batch ends here, so that one transaction stays short. */
 const batchBytes = 4 * 1024 * 1024;
 const batchWrites = 1000;
-/** What waits for the store is memory: more of it is refused at once. */
-const waitingBytes = 64 * 1024 * 1024;
-const waitingWrites = 10_000;
 
 /** When those who wait are told, and how messages name the store. */
 export interface WritePatience {
@@ -57,8 +48,8 @@ export class WriteQueue {
   readonly #commit: (batch: readonly QueuedWrite[]) => Promise<CommittedBatch>;
   readonly #keyOncePerBatch: boolean;
   readonly #patience: WritePatience;
+  readonly #bound: WriteBound;
   #queue: PendingWrite[] = [];
-  #queuedBytes = 0;
   #batch: readonly PendingWrite[] = [];
   #watching = false;
   #flushing: Promise<void> | undefined;
@@ -77,21 +68,16 @@ export class WriteQueue {
   ) {
     this.#commit = commit;
     this.#patience = patience;
+    this.#bound = new WriteBound(patience.store);
     this.#keyOncePerBatch = options.keyOncePerBatch ?? false;
   }
 
   /** Rejects at once with OverloadedError when too much waits already. */
   push(write: QueuedWrite): Promise<WriteResult> {
-    const { clock, store } = this.#patience;
-    const bytes = sizeOf(write);
-    if (this.#queue.length >= waitingWrites || (this.#queue.length > 0 && this.#queuedBytes + bytes > waitingBytes)) {
-      return Promise.reject(
-        new OverloadedError(`${store} is behind: ${this.#queue.length} writes wait for it already`),
-      );
-    }
+    // What it throws, the promise rejects with.
     return new Promise((resolve, reject) => {
-      this.#queue.push({ ...write, sinceMs: clock.now(), resolve, reject });
-      this.#queuedBytes += bytes;
+      this.#bound.enter(sizeOf(write));
+      this.#queue.push({ ...write, sinceMs: this.#patience.clock.now(), resolve, reject });
       this.#watch();
       // A microtask later, so that the writes of one turn share a transaction.
       this.#flushing ??= Promise.resolve().then(() => this.#flush());
@@ -150,7 +136,7 @@ export class WriteQueue {
     }
     const first = this.#queue.findIndex(({ sinceMs }) => sinceMs > fromMs);
     for (const write of this.#queue.splice(0, first < 0 ? this.#queue.length : first)) {
-      this.#queuedBytes -= sizeOf(write);
+      this.#bound.leave(sizeOf(write));
       write.reject(new UnavailableError(`${what}; nothing was written`));
     }
   }
@@ -164,10 +150,10 @@ export class WriteQueue {
       const more = sizeOf(write);
       if (count > 0 && (bytes + more > batchBytes || keys?.has(write.key))) break;
       keys?.add(write.key);
+      this.#bound.leave(more);
       bytes += more;
       count++;
     }
-    this.#queuedBytes -= bytes;
     return this.#queue.splice(0, count);
   }
 }

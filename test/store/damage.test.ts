@@ -3,8 +3,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
+import { ConfigurationError } from "../../src/machinery/configuration-error.ts";
+import { silentLogger } from "../../src/machinery/log.ts";
+import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import { UnavailableError } from "../../src/store/store.ts";
 import { startDatabase } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 import { type RawReply, rawRequest } from "../support/raw-request.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
 import { mountSmallDisk, noSmallDisk } from "../support/small-disk.ts";
@@ -175,6 +180,50 @@ describe("a server with SQLite", () => {
     assert.ok(found.has("before") && found.has("after") && !found.has("refused"));
     for (const [index, { code, text }] of answers.entries())
       if (/nothing was written/.test(text)) assert.ok(!found.has(`waiting-${index}`), `${code} ${text}`);
+  });
+});
+
+describe("the SQLite store on a disk that is read-only", () => {
+  const open = (folder: string) =>
+    openSqliteStore({ path: join(folder, "state.db"), logger: silentLogger, clock: new FakeClock() });
+
+  test("does not open, and says what to do: also where the file is there", async (t) => {
+    const without = noSmallDisk("tmpfs");
+    if (without) return t.skip(without);
+    for (const used of [true, false]) {
+      const disk = mountSmallDisk(t, "tmpfs", 8);
+      if (used) await (await open(disk.path)).close();
+      disk.makeReadOnly();
+      await assert.rejects(open(disk.path), (error: Error) => {
+        assert.ok(error instanceof ConfigurationError, `${error.stack}`);
+        assert.match(error.message, /^the database file ".*state\.db" cannot be written \(SQLITE_.*has to be writable/);
+        return true;
+      });
+    }
+  });
+
+  test("refuses writes once the kernel takes the disk for broken, answers reads, and says so", async (t) => {
+    const without = noSmallDisk("ext4");
+    if (without) return t.skip(without);
+    const disk = mountSmallDisk(t, "ext4", 16);
+    const store = await open(disk.path);
+    t.after(() => store.close());
+    const first = await store.create("/a", Buffer.from("1"));
+    assert.ok(first.ok);
+    disk.breakDown();
+    for (let attempt = 0; attempt < 3; attempt++) {
+      await assert.rejects(store.update("/a", Buffer.from("2"), first.revision), (error: Error) => {
+        assert.ok(error instanceof UnavailableError, `${error.stack}`);
+        assert.match(error.message, /^the disk of the database file ".*state\.db" fails \(SQLITE_IOERR/);
+        return true;
+      });
+    }
+    assert.match(store.problem() ?? "", /^the disk of the database file ".*" fails/);
+    assert.equal((await store.get("/a"))?.value.toString(), "1");
+    assert.deepEqual(
+      (await store.list("/")).entries.map(({ key }) => key),
+      ["/a"],
+    );
   });
 });
 

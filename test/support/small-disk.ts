@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { TestContext } from "node:test";
 
 /** A file system of its own, that a test can fill or hold up. */
@@ -11,6 +11,10 @@ export interface SmallDisk {
   /** Holds up whoever writes to it, as a disk does that does not answer, until {@link thaw}. ext4 only. */
   freeze(): void;
   thaw(): void;
+  /** Makes it read-only, which succeeds only while nobody has a file open to write it. */
+  makeReadOnly(): void;
+  /** Makes the kernel take it for broken, upon which it turns read-only whoever uses it. ext4 only. */
+  breakDown(): void;
 }
 
 function command(program: string, ...args: string[]): void {
@@ -43,7 +47,7 @@ function mountOn(kind: "tmpfs" | "ext4", directory: string, megabytes: number): 
   const image = join(directory, "image");
   command("truncate", "-s", `${megabytes}M`, image);
   command("mkfs.ext4", "-q", image);
-  command("mount", "-o", "loop", image, path);
+  command("mount", "-o", "loop,errors=remount-ro", image, path);
   return path;
 }
 
@@ -72,5 +76,10 @@ export function mountSmallDisk(t: TestContext, kind: "tmpfs" | "ext4", megabytes
       frozen = true;
     },
     thaw,
+    makeReadOnly: () => command("mount", "-o", "remount,ro", path),
+    breakDown: () => {
+      const { stdout } = spawnSync("findmnt", ["-n", "-o", "SOURCE", path], { encoding: "utf8" });
+      writeFileSync(`/sys/fs/ext4/${basename(stdout.trim())}/trigger_fs_error`, "test");
+    },
   };
 }

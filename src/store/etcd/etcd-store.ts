@@ -15,6 +15,7 @@ import {
   type WriteResult,
 } from "../store.ts";
 import { WatchSet } from "../watch-set.ts";
+import { WriteBound } from "../write-bound.ts";
 import { Compactor, compactionKey, compactionTold, compactTo } from "./compactor.ts";
 import { EtcdConnection, type EtcdServer } from "./etcd-connection.ts";
 import { isCompacted, isFutureRevision, isLeaseNotFound, isOversize, untrustedReason } from "./etcd-errors.ts";
@@ -93,6 +94,7 @@ class EtcdStore implements Store {
   readonly #compactor: Compactor;
   readonly #members: MemberFollower | undefined;
   readonly #turns = new KeyTurns({ atOnce: writesAtOnce, patienceMs: writePatienceMs, clock: ioClock });
+  readonly #bound = new WriteBound("etcd");
   /** The newest revision that any answer or event told of. */
   #seen = 0;
   /** Revisions below are gone; undefined while etcd has to be asked. */
@@ -266,7 +268,11 @@ class EtcdStore implements Store {
 
   async #write(key: string, expected: number, put: Put | undefined): Promise<WriteResult> {
     this.#assertOpen();
-    const result = await this.#turns.run(key, () => this.#send(key, expected, put));
+    const bytes = put?.value.length ?? 0;
+    this.#bound.enter(bytes);
+    const result = await this.#turns
+      .run(key, () => this.#send(key, expected, put))
+      .finally(() => this.#bound.leave(bytes));
     if (result.ok && this.#hub.running && !(await this.#hub.reached(result.revision, deliveryPatienceMs)))
       this.#logger.warn(
         { key, revision: result.revision },

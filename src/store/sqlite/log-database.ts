@@ -180,7 +180,8 @@ export class LogDatabase {
    * it may stand complete in the write-ahead log, and come back after a crash, until the next one is written over it.
    */
   #isUndone({ code }: SqliteFailure): boolean {
-    if (!code?.startsWith("SQLITE_IOERR")) return true;
+    // The commit's mark is the last that is written, and synced then.
+    if (!code?.startsWith("SQLITE_IOERR") || code === "SQLITE_IOERR_WRITE") return true;
     try {
       this.#touch();
       return true;

@@ -30,10 +30,10 @@ export function describeFailure(path: string, { code = "", message, committing }
       message: `the disk of the database file "${path}" is full (${what}); nothing is written until there is room`,
     };
   }
-  if (/^SQLITE_(READONLY|CANTOPEN|PERM)/.test(code)) {
+  if (/^SQLITE_(READONLY|CANTOPEN|PERM|IOERR_LOCK)/.test(code)) {
     return {
       kind: "readonly",
-      message: `the database file "${path}" cannot be written (${what}); its folder has to be writable`,
+      message: `the database file "${path}" cannot be written (${what}); its folder has to be writable, on a file system with locks`,
     };
   }
   if (code.startsWith("SQLITE_IOERR")) {

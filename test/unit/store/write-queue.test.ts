@@ -68,7 +68,7 @@ describe("writes before a store that does not answer", () => {
 
   test("what waits is bounded in bytes and in number, and what is refused is told so at once", async () => {
     for (const { bytes, fits } of [
-      { bytes: 1024 * 1024, fits: 64 },
+      { bytes: 1024 * 1024, fits: 128 },
       { bytes: 1, fits: 10_000 },
     ]) {
       const { queue, clock, batches } = hangingQueue();
