@@ -69,7 +69,10 @@ export class GrpcSession {
       for (const timer of [late, this.#interval, this.#silence]) timer?.cancel();
       for (const { fail } of this.#waiting.splice(0)) fail(this.#broken);
     });
-    session.once("connect", () => session.setLocalWindowSize(sessionWindowBytes));
+    session.once("connect", () => {
+      // Node tells of a connection also when it was ended in the same moment.
+      if (!session.destroyed) session.setLocalWindowSize(sessionWindowBytes);
+    });
     session.once("remoteSettings", () => {
       late?.cancel();
       this.#ready = true;

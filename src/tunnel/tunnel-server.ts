@@ -60,7 +60,10 @@ export class TunnelServer {
     this.#logger.info({ node }, "Handling backend connection request");
     const stream = createWebSocketStream(socket);
     const session = connect("http://tunnel", { ...http2Options, createConnection: () => stream });
-    session.once("connect", () => session.setLocalWindowSize(16 * windowBytes));
+    session.once("connect", () => {
+      // Node tells of a connection also when it was ended in the same moment.
+      if (!session.destroyed) session.setLocalWindowSize(16 * windowBytes);
+    });
     let ended = false;
     const end = (why: string) => {
       if (ended) return;

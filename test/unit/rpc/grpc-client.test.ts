@@ -246,3 +246,19 @@ test("a connection that ends before the server's first word has carried nothing"
   client.close();
   await new Promise((resolve) => server.close(resolve));
 });
+
+test("a client that is closed at any moment of its connecting ends its calls, and nothing else", () =>
+  withServer("early", async ({ socketPath }) => {
+    for (let turns = 0; turns < 30; turns++) {
+      const client = new GrpcClient({ socketPath });
+      const ended = client.unary(method("Unary"), { text: "x" }).then(
+        () => "answered",
+        ({ code }: GrpcError) => code,
+      );
+      for (let turn = 0; turn < turns; turn++) {
+        await (turns % 2 ? Promise.resolve() : new Promise((resolve) => setImmediate(resolve)));
+      }
+      client.close();
+      assert.match(await ended, /^(answered|UNAVAILABLE|CANCELLED)$/);
+    }
+  }));
