@@ -128,6 +128,7 @@ export class Http2Connection {
     session.removeAllListeners("error");
     session.on("error", (error) => logger.debug({ server, error: error.message }, "Connection to the server failed"));
     session.on("goaway", () => this.#forget(session));
+    if (session.destroyed) throw this.#failure(new Error("the connection was closed"));
     session.setLocalWindowSize(4 * windowBytes);
     const pings = this.#pings(session);
     session.once("close", () => {
