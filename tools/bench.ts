@@ -42,6 +42,8 @@ if (unknown !== undefined) {
 const chosen = measurements.filter(({ name, onlyWhenNamed }) =>
   wanted.length === 0 ? !onlyWhenNamed : wanted.includes(name),
 );
+// What a measurement started ends with this process, also when it is interrupted.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130));
 const needs = new Set<Need>(chosen.flatMap(({ needs = ["images"] }) => needs));
 const results: { readonly name: string; readonly measured: Measured }[] = [];
 const done = await runTasks([
