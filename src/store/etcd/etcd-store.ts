@@ -310,8 +310,12 @@ class EtcdStore implements Store {
     }
     // A delete of what was not expected to be there, and is not.
     if (answer.deleteRange?.deleted === 0) return { ok: false, current: undefined };
+    const { revision } = header!;
     const before = answer.put?.prevKv ?? answer.deleteRange?.prevKvs[0];
-    return { ok: true, revision: header!.revision, ...(before ? { previous: toEntry(before) } : {}) };
+    const previous = before ? { previous: toEntry(before) } : {};
+    const entry = value && { key, value, createRevision: before?.createRevision ?? revision, modRevision: revision };
+    this.#hub.wrote({ key, revision, ...previous, ...(entry ? { type: "put", entry } : { type: "delete" }) });
+    return { ok: true, revision, ...previous };
   }
 
   /** A page, in fewer entries where that many are more than one answer may hold. */

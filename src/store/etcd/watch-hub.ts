@@ -32,6 +32,8 @@ export class WatchHub {
   #delivered = 0;
   #abort: AbortController | undefined;
   #problem: string | undefined;
+  /** Own writes whose answers came before the events of what lies between. */
+  readonly #early = new Map<number, StoreEvent>();
   #waiting: { readonly revision: number; readonly settle: (delivered: boolean) => void }[] = [];
 
   constructor(options: WatchHubOptions) {
@@ -64,7 +66,18 @@ export class WatchHub {
     this.#abort?.abort();
     this.#abort = undefined;
     this.#problem = undefined;
+    this.#early.clear();
     for (const { settle } of this.#waiting.splice(0)) settle(false);
+  }
+
+  /**
+   * Hands an own write out by its answer, which may be here before the watch's copy: a transaction is the only thing at its
+   * revision, so that it is next in order as soon as everything below was handed out. The copy is passed over.
+   */
+  wrote(event: StoreEvent): void {
+    if (!this.#abort || event.revision <= this.#delivered) return;
+    this.#early.set(event.revision, event);
+    this.#handOutEarly();
   }
 
   /** Resolves with true when a revision was handed out, with false when that did not happen in time or the hub stopped. */
@@ -157,10 +170,28 @@ export class WatchHub {
   }
 
   #handOut(events: readonly StoreEvent[]): void {
+    // All events of a revision are there, or none.
+    const fresh =
+      events[0]!.revision > this.#delivered ? events : events.filter((one) => one.revision > this.#delivered);
+    if (fresh.length > 0) this.#deliver(fresh);
+    this.#handOutEarly();
+  }
+
+  #handOutEarly(): void {
+    const events: StoreEvent[] = [];
+    for (let at = this.#delivered + 1; ; at++) {
+      const event = this.#early.get(at);
+      if (!event) break;
+      events.push(event);
+    }
+    if (events.length > 0) this.#deliver(events);
+  }
+
+  #deliver(events: readonly StoreEvent[]): void {
     const { revision } = events.at(-1)!;
-    if (revision <= this.#delivered) return;
     this.#options.onEvents(events, revision);
     this.#delivered = revision;
+    for (const early of this.#early.keys()) if (early <= revision) this.#early.delete(early);
     const due = this.#waiting.filter((wait) => wait.revision <= revision);
     if (due.length === 0) return;
     this.#waiting = this.#waiting.filter((wait) => wait.revision > revision);
