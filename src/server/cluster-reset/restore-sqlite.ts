@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { clusterClock, ioClock } from "../../machinery/clock.ts";
@@ -10,6 +10,9 @@ import type { Store } from "../../store/store.ts";
 import { exchange } from "./reset-marks.ts";
 import { revisionsAbove } from "./revisions-above.ts";
 import { refusal } from "./snapshot-source.ts";
+
+/** Replaced databases that are kept, as of etcd. */
+const keptOld = 5;
 
 /** What SQLite keeps beside a database. */
 const companions = ["-wal", "-shm", ""];
@@ -48,17 +51,23 @@ export async function restoreSqlite(options: {
     } finally {
       await store.close();
     }
+    if (existsSync(`${made}-wal`)) throw new Error(`the restored database ${made} could not be finished; see the disk`);
   } catch (error) {
     discard();
     throw error;
   }
   exchange(directory, () => {
-    const old = join(dirname(path), `sqlite-old-${Math.floor(ioClock.now() / 1000)}`);
-    mkdirSync(old, { recursive: true, mode: 0o700 });
-    for (const suffix of companions)
-      if (existsSync(path + suffix)) renameSync(path + suffix, join(old, basename(path) + suffix));
+    const folder = dirname(path);
+    const older = readdirSync(folder).filter((name) => /^sqlite-old-\d+$/.test(name));
+    for (const name of older.sort().slice(0, -(keptOld - 1))) rmSync(join(folder, name), { recursive: true });
+    const there = companions.filter((suffix) => existsSync(path + suffix));
+    if (there.length > 0) {
+      const old = join(folder, `sqlite-old-${Math.floor(ioClock.now() / 1000)}`);
+      mkdirSync(old, { recursive: true, mode: 0o700 });
+      for (const suffix of there) renameSync(path + suffix, join(old, basename(path) + suffix));
+      logger.info(`Pre-restore sqlite database moved to ${old}`);
+    }
     renameSync(made, path);
-    logger.info(`Pre-restore sqlite database moved to ${old}`);
   });
 }
 

@@ -13,8 +13,10 @@ export interface SnapshotFile {
   readonly createdMs: number;
 }
 
-/** What a snapshot is called until it is whole. */
-export const unfinishedPrefix = ".unfinished-";
+/** What a snapshot is called until it is whole. Servers may share a directory, so it is told whose it is. */
+export function unfinishedName(nodeName: string, name: string): string {
+  return `.unfinished@${nodeName}@${name}`;
+}
 
 /**
  * The directory of the snapshots. The default one is made; one that the user names has to be there (K3s' rule: a disk that
@@ -75,10 +77,10 @@ export function freeSecond(directory: string, nameOf: (seconds: number) => strin
   return free;
 }
 
-/** Removes what snapshots that were cut off have left. */
-export function removeUnfinished(directory: string): void {
+/** Removes what this node's snapshots that were cut off have left. */
+export function removeUnfinished(directory: string, nodeName: string): void {
   for (const name of readdirSync(directory))
-    if (name.startsWith(unfinishedPrefix)) rmSync(join(directory, name), { force: true });
+    if (name.startsWith(unfinishedName(nodeName, ""))) rmSync(join(directory, name), { force: true });
 }
 
 function fileNames(directory: string): string[] {

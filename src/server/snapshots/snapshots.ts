@@ -12,7 +12,7 @@ import {
   removeUnfinished,
   type SnapshotFile,
   snapshotDirectory,
-  unfinishedPrefix,
+  unfinishedName,
 } from "./snapshot-files.ts";
 import { compressedExtension, isFileName, snapshotName } from "./snapshot-name.ts";
 
@@ -82,9 +82,9 @@ export class Snapshots {
     const plainName = nameOf(second);
     const name = compress ? plainName + compressedExtension : plainName;
     const path = join(directory, name);
-    const unfinished = join(directory, unfinishedPrefix + plainName);
+    const unfinished = join(directory, unfinishedName(nodeName, plainName));
     logger.info(`Saving etcd snapshot to ${path}`);
-    removeUnfinished(directory);
+    removeUnfinished(directory, nodeName);
     await prepare();
     try {
       const { revision } = await store.snapshot!(unfinished);

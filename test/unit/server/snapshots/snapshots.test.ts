@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { parseCron } from "../../../../src/controllers/cron-schedule.ts";
 import { silentLogger } from "../../../../src/machinery/log.ts";
+import { unfinishedName } from "../../../../src/server/snapshots/snapshot-files.ts";
 import { answerSnapshotRequest, parseSnapshotRequest } from "../../../../src/server/snapshots/snapshot-request.ts";
 import { runSnapshotSchedule } from "../../../../src/server/snapshots/snapshot-schedule.ts";
 import { type SnapshotSettings, Snapshots } from "../../../../src/server/snapshots/snapshots.ts";
@@ -79,6 +80,16 @@ test("a snapshot that fails leaves nothing, and takes nothing away", async (t) =
   for (const name of older) writeFileSync(join(folder, name), "");
   await assert.rejects(snapshots.save(settings), /no space left/);
   assert.deepEqual(readdirSync(folder), older);
+});
+
+test("what was cut off is removed by the next snapshot of its node, and not what another node is writing", async (t) => {
+  const { snapshots, folder } = snapshotsOf(t);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, unfinishedName("n", "s-n-1")), "half");
+  writeFileSync(join(folder, unfinishedName("n-2", "s-n-2-1")), "half");
+  await snapshots.save(settings);
+  assert.deepEqual(readdirSync(folder), [unfinishedName("n-2", "s-n-2-1"), `etcd-snapshot-n-${startSeconds}`]);
+  assert.equal(snapshots.list(settings).length, 1);
 });
 
 test("one snapshot is made at a time", async (t) => {
