@@ -50,8 +50,8 @@ const compactionIntervalMs = 5 * 60 * 1000;
 /** Rows a message: large enough to be cheap, small enough that no piece of work holds a thread for long. */
 const pageSize = 500;
 
-/** How long a disk may take: as long as etcd's. */
-const patienceMs = 10_000;
+/** How long a disk may take: more than a busy one ever does, and less than clients wait. */
+const patienceMs = 20_000;
 /** Between attempts to find out whether a problem is over; each takes twice as long as the one before. */
 const firstProbeMs = 1000;
 const longestProbeMs = 10_000;
