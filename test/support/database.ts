@@ -12,6 +12,8 @@ export interface TestDatabase extends AsyncDisposable {
   readonly kind: DatabaseKind;
   /** What `--datastore-endpoint` takes on this machine. */
   readonly endpoint: string;
+  /** What `--datastore-endpoint` takes in containers of its network, where it has one. */
+  readonly networkEndpoint: string;
   readonly host: string;
   readonly port: number;
   /** The container's name. */
@@ -65,6 +67,7 @@ process.once("exit", () => {
  * Starts a database that is empty, and waits until it answers. Its port is published on 127.0.0.1 and stays the same
  * when it is started again. Needs the images of the test stage `store` and a Docker Engine.
  * @param options.args further arguments of the database's own program
+ * @param options.network a network that is there already, whose containers reach it by its name
  */
 export async function startDatabase(
   kind: DatabaseKind,
@@ -99,6 +102,7 @@ export async function startDatabase(
     host: "127.0.0.1",
     port,
     endpoint: endpoint(`127.0.0.1:${port}`),
+    networkEndpoint: endpoint(`${container}:${inside}`),
     kill: () => docker("kill", container),
     async start() {
       await docker("start", container);
