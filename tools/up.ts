@@ -12,6 +12,7 @@ import { type Cluster, listClusters } from "../src/cluster/inventory.ts";
 import { defaultKubeconfigPath } from "../src/cluster/kubeconfig-file.ts";
 import { deleteCluster, startCluster } from "../src/cluster/lifecycle.ts";
 import { agentImage, loadBalancerImage, serverImage } from "../src/commands/images.ts";
+import { interruptible } from "../src/commands/interruptible.ts";
 import { imageTasks } from "./images.ts";
 import { run } from "./run.ts";
 import { runTasks } from "./tasks.ts";
@@ -42,10 +43,13 @@ async function up(fresh: boolean): Promise<void> {
   }
   let outdated = false;
   if (existing) {
-    await startCluster(docker, existing, { wait: true, timeoutMs, updateKubeconfig: true });
+    const found = existing;
+    await interruptible((signal) =>
+      startCluster(docker, found, { wait: true, timeoutMs, updateKubeconfig: true, signal }),
+    );
     outdated = await isOutdated(existing);
   } else {
-    await createCluster(docker, {
+    const options = {
       name: clusterName,
       servers: 1,
       agents: 2,
@@ -56,7 +60,8 @@ async function up(fresh: boolean): Promise<void> {
       timeoutMs,
       updateKubeconfig: true,
       switchContext: true,
-    });
+    };
+    await interruptible((signal) => createCluster(docker, { ...options, signal }));
   }
   console.log(`
 The cluster "${clusterName}" is up: one server and two agents, all Ready.

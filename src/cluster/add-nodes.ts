@@ -3,6 +3,7 @@ import { type Clock, ioClock } from "../machinery/clock.ts";
 import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
 import { labels, nodeName, type Role } from "./cluster-names.ts";
 import { fixedAddress, subnetOf } from "./cluster-network.ts";
+import { startDeadline } from "./deadline.ts";
 import { deleteNodeObject } from "./delete-node.ts";
 import { type Cluster, datastoreOfNode, getCluster, removeContainer, serversOf } from "./inventory.ts";
 import { updateLoadBalancer } from "./load-balancer.ts";
@@ -23,6 +24,8 @@ export interface AddNodesOptions {
   /** Beside those that the cluster's servers have, for servers. */
   readonly args?: readonly string[];
   readonly timeoutMs: number;
+  /** Gives it up; what was made is removed then. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -36,20 +39,20 @@ export async function addNodes(docker: Docker, options: AddNodesOptions, clock: 
   await requireImages(
     docker,
     specs.map(({ image }) => image),
+    options.signal,
   );
-  const deadline = new AbortController();
-  const timer = clock.after(options.timeoutMs, () =>
-    deadline.abort(new Error(`not ready within ${options.timeoutMs / 1000} s`)),
-  );
+  const deadline = startDeadline(clock, options.timeoutMs, options.signal);
+  const { signal } = deadline;
   const names = specs.map(nameOf);
   const kubeconfig = await fetchKubeconfig(docker, cluster);
   const ended = new AbortController();
   try {
     await settleAll(specs.map(async (spec) => (await docker.createContainer(containerOptions(spec))).start()));
+    signal.throwIfAborted();
     if (options.role === "server") await updateLoadBalancer(docker, cluster.name);
     // A node that ends says why in its log; without that the wait would only time out.
     const failed = Promise.all(names.map((name) => failsWhenEnded(docker, name, ended.signal)));
-    await Promise.race([waitForNodes(kubeconfig, names, deadline.signal), failed]);
+    await Promise.race([waitForNodes(kubeconfig, names, signal), failed]);
   } catch (error) {
     await Promise.all(names.map((name) => removeContainer(docker, name)));
     if (options.role === "server") {
@@ -59,7 +62,7 @@ export async function addNodes(docker: Docker, options: AddNodesOptions, clock: 
     }
     throw error;
   } finally {
-    timer.cancel();
+    deadline.cancel();
     ended.abort(new Error("nobody waits any more"));
   }
 }

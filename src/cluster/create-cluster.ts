@@ -5,6 +5,7 @@ import { type Clock, ioClock } from "../machinery/clock.ts";
 import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
 import { checkClusterName, contextName, loadBalancerName, networkName } from "./cluster-names.ts";
 import { createClusterNetwork, fixedAddress, subnetOf } from "./cluster-network.ts";
+import { startDeadline } from "./deadline.ts";
 import { publishedHost } from "./docker.ts";
 import { freePort } from "./free-port.ts";
 import { getCluster, listClusters, removeCluster } from "./inventory.ts";
@@ -36,6 +37,8 @@ export interface CreateClusterOptions extends ClusterSettings {
   readonly updateKubeconfig: boolean;
   readonly switchContext: boolean;
   readonly quiet?: boolean;
+  /** Gives it up; what was made is removed then. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -65,13 +68,12 @@ export async function createCluster(
   await requireImages(
     docker,
     [...nodes, ...(loadBalancer ? [loadBalancer] : [])].map(({ image }) => image),
+    options.signal,
   );
   if (options.network !== undefined) await requireNetwork(docker, options.network);
 
-  const deadline = new AbortController();
-  const timer = clock.after(options.timeoutMs, () =>
-    deadline.abort(new Error(`not ready within ${options.timeoutMs / 1000} s`)),
-  );
+  const deadline = startDeadline(clock, options.timeoutMs, options.signal);
+  const { signal } = deadline;
   const [server = "", ...others] = nodes.map(nameOf);
   const names = [server, ...others];
   let kubeconfig: KubeconfigFile | undefined;
@@ -93,6 +95,7 @@ export async function createCluster(
             const start = async (create: ContainerCreateOptions & { name: string }, configure = async () => {}) => {
               const container = await docker.createContainer(create);
               await configure();
+              signal.throwIfAborted();
               await container.start().catch((error: Error) => {
                 throw withRemedy(error);
               });
@@ -121,7 +124,7 @@ export async function createCluster(
         {
           title: "Wait for the API",
           run: async () => {
-            await waitForLine(docker, server, "Wrote kubeconfig", deadline.signal);
+            await waitForLine(docker, server, "Wrote kubeconfig", signal);
             kubeconfig = await fetchKubeconfig(docker, await getCluster(docker, options.name));
           },
         },
@@ -134,7 +137,7 @@ export async function createCluster(
                   const ended = new AbortController();
                   const failed = Promise.all(names.map((node) => failsWhenEnded(docker, node, ended.signal)));
                   try {
-                    await Promise.race([waitForNodes(kubeconfig!, names, deadline.signal, say), failed]);
+                    await Promise.race([waitForNodes(kubeconfig!, names, signal, say), failed]);
                   } finally {
                     ended.abort(new Error("nobody waits any more"));
                   }
@@ -158,7 +161,7 @@ export async function createCluster(
             ]
           : []),
       ],
-      { quiet: options.quiet ?? false },
+      { quiet: options.quiet ?? false, signal: options.signal },
     );
   } catch (error) {
     await removeCluster(docker, options.name);
@@ -166,7 +169,7 @@ export async function createCluster(
       `creating cluster "${options.name}" failed, and what was made of it is removed again: ${(error as Error).message}`,
     );
   } finally {
-    timer.cancel();
+    deadline.cancel();
   }
   return kubeconfig!;
 }

@@ -2,6 +2,7 @@ import type Docker from "dockerode";
 import { type Clock, ioClock } from "../machinery/clock.ts";
 import { fetchKubeconfig } from "./cluster-kubeconfig.ts";
 import { contextName } from "./cluster-names.ts";
+import { startDeadline } from "./deadline.ts";
 import { type Cluster, containersOf, removeCluster, startContainer, stopContainer } from "./inventory.ts";
 import {
   defaultKubeconfigPath,
@@ -22,57 +23,61 @@ export async function startCluster(
     readonly timeoutMs: number;
     /** Write the context into the kubeconfig that kubectl uses, and make it the current one. */
     readonly updateKubeconfig?: boolean;
+    /** Gives up waiting. */
+    readonly signal?: AbortSignal;
   },
   clock: Clock = ioClock,
 ): Promise<void> {
-  const deadline = new AbortController();
-  const timer = clock.after(options.timeoutMs, () => deadline.abort(new Error("timed out")));
+  const deadline = startDeadline(clock, options.timeoutMs, options.signal);
   try {
-    await runSteps([
-      {
-        title: `Start ${cluster.nodes.length} nodes`,
-        run: async (say) => {
-          await Promise.all(
-            // Together: embedded etcd answers when most of the servers are there.
-            containersOf(cluster).map(async ({ name }) => {
-              await startContainer(docker, name);
-              say(name);
-            }),
-          );
+    await runSteps(
+      [
+        {
+          title: `Start ${cluster.nodes.length} nodes`,
+          run: async (say) => {
+            await Promise.all(
+              // Together: embedded etcd answers when most of the servers are there.
+              containersOf(cluster).map(async ({ name }) => {
+                await startContainer(docker, name);
+                say(name);
+              }),
+            );
+          },
         },
-      },
-      ...(options.wait
-        ? [
-            {
-              title: "Wait until all nodes are Ready",
-              run: async (say: (detail: string) => void) => {
-                const kubeconfig = await fetchKubeconfig(docker, cluster);
-                await waitForNodes(
-                  kubeconfig,
-                  cluster.nodes.map(({ name }) => name),
-                  deadline.signal,
-                  say,
-                );
+        ...(options.wait
+          ? [
+              {
+                title: "Wait until all nodes are Ready",
+                run: async (say: (detail: string) => void) => {
+                  const kubeconfig = await fetchKubeconfig(docker, cluster);
+                  await waitForNodes(
+                    kubeconfig,
+                    cluster.nodes.map(({ name }) => name),
+                    deadline.signal,
+                    say,
+                  );
+                },
               },
-            },
-          ]
-        : []),
-      ...(options.updateKubeconfig
-        ? [
-            {
-              title: `Write context ${contextName(cluster.name)} to the kubeconfig`,
-              run: async (say: (detail: string) => void) => {
-                const path = defaultKubeconfigPath(process.env);
-                const kubeconfig = await fetchKubeconfig(docker, cluster);
-                writeKubeconfigFile(path, mergeKubeconfig(readKubeconfigFile(path), kubeconfig, true));
-                say(path);
+            ]
+          : []),
+        ...(options.updateKubeconfig
+          ? [
+              {
+                title: `Write context ${contextName(cluster.name)} to the kubeconfig`,
+                run: async (say: (detail: string) => void) => {
+                  const path = defaultKubeconfigPath(process.env);
+                  const kubeconfig = await fetchKubeconfig(docker, cluster);
+                  writeKubeconfigFile(path, mergeKubeconfig(readKubeconfigFile(path), kubeconfig, true));
+                  say(path);
+                },
               },
-            },
-          ]
-        : []),
-    ]);
+            ]
+          : []),
+      ],
+      { signal: options.signal },
+    );
   } finally {
-    timer.cancel();
+    deadline.cancel();
   }
 }
 

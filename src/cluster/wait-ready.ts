@@ -15,7 +15,7 @@ export function takesPods({ spec, status }: Node): boolean {
 
 /**
  * Waits until each of the named nodes says that it is Ready, and pods are let onto it.
- * @throws the signal's reason when it aborts, naming the nodes that were still missing
+ * @throws when the signal aborts, with its reason and the nodes that were still missing
  */
 export async function waitForNodes(
   kubeconfig: KubeconfigFile,
@@ -49,7 +49,7 @@ export async function waitForNodes(
   } catch (error) {
     if (signal.aborted)
       throw new Error(
-        `nodes are not Ready in time: ${[...missing].join(", ")}; see \`docker logs ${[...missing][0]}\``,
+        `${(signal.reason as Error).message}: waited for ${[...missing].join(", ")}; see \`docker logs ${[...missing][0]}\``,
       );
     throw error;
   } finally {

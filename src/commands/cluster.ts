@@ -6,6 +6,7 @@ import { quorumNote } from "../cluster/quorum.ts";
 import { parseDuration } from "../machinery/duration.ts";
 import { parseQuantity } from "../machinery/quantity.ts";
 import { agentImage, loadBalancerImage, serverImage } from "./images.ts";
+import { interruptible } from "./interruptible.ts";
 import { formatTable } from "./print-table.ts";
 
 const collect = (value: string, list: string[]) => [...list, value];
@@ -90,7 +91,7 @@ export async function cluster(args: readonly string[]): Promise<number> {
             "embedded etcd does not come back when all of them stop and get other ones.\n",
         );
       }
-      await createCluster(docker, {
+      const options = {
         ...datastore,
         name,
         agents: count("agents", flags.agents),
@@ -109,7 +110,8 @@ export async function cluster(args: readonly string[]): Promise<number> {
         timeoutMs: parseDuration(flags.timeout),
         updateKubeconfig: flags.kubeconfigUpdateDefault,
         switchContext: flags.kubeconfigSwitchContext,
-      });
+      };
+      await interruptible((signal) => createCluster(docker, { ...options, signal }));
       process.stdout.write(`\nCluster "${name}" is ready. Try:\n\n  k3ts kubectl get nodes\n`);
     });
   program
@@ -147,10 +149,9 @@ export async function cluster(args: readonly string[]): Promise<number> {
     .action(async (name: string, flags: { wait: boolean; timeout: string }) => {
       const { startCluster } = await import("../cluster/lifecycle.ts");
       const docker = await connectDocker();
-      await startCluster(docker, await getCluster(docker, name), {
-        wait: flags.wait,
-        timeoutMs: parseDuration(flags.timeout),
-      });
+      const found = await getCluster(docker, name);
+      const options = { wait: flags.wait, timeoutMs: parseDuration(flags.timeout) };
+      await interruptible((signal) => startCluster(docker, found, { ...options, signal }));
     });
   program
     .command("stop")

@@ -8,6 +8,7 @@ import { quorumNote } from "../cluster/quorum.ts";
 import { parseDuration } from "../machinery/duration.ts";
 import { count } from "./cluster.ts";
 import { agentImage } from "./images.ts";
+import { interruptible } from "./interruptible.ts";
 import { formatTable } from "./print-table.ts";
 
 const collect = (value: string, list: string[]) => [...list, value];
@@ -45,20 +46,18 @@ export async function node(args: readonly string[]): Promise<number> {
       const names = Array.from({ length: replicas }, (_, index) =>
         name === "" ? "" : replicas === 1 ? name : `${name}-${index}`,
       );
-      await runSteps([
-        {
-          title: `Add ${replicas} ${role}${replicas === 1 ? "" : "s"} to cluster ${flags.cluster}`,
-          run: () =>
-            addNodes(docker, {
-              cluster: flags.cluster,
-              role,
-              names,
-              ...(image === undefined ? {} : { image }),
-              args: role === "agent" ? flags.agentArg : flags.serverArg,
-              timeoutMs: parseDuration(flags.timeout),
-            }),
-        },
-      ]);
+      const options = {
+        cluster: flags.cluster,
+        role,
+        names,
+        ...(image === undefined ? {} : { image }),
+        args: role === "agent" ? flags.agentArg : flags.serverArg,
+        timeoutMs: parseDuration(flags.timeout),
+      };
+      const title = `Add ${replicas} ${role}${replicas === 1 ? "" : "s"} to cluster ${flags.cluster}`;
+      await interruptible((signal) =>
+        runSteps([{ title, run: () => addNodes(docker, { ...options, signal }) }], { signal }),
+      );
       if (role === "server") await noteQuorum(docker, flags.cluster);
     });
   program
