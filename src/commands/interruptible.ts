@@ -1,4 +1,5 @@
-const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** Not SIGHUP: who runs under nohup has it ignored, and a listener would undo that. */
+const signals = ["SIGINT", "SIGTERM"] as const;
 /** What shells expect of a program that Ctrl-C ended. */
 const interruptedExitCode = 130;
 
