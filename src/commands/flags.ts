@@ -27,7 +27,27 @@ const snapshotDirectoryFlag: Flag = {
   help: "Directory of snapshots (default: server/db/snapshots in the data directory)",
 };
 const snapshotCompressFlag: Flag = { name: "etcd-snapshot-compress", type: "boolean", help: "Compress snapshots" };
-const s3Flag: Flag = { name: "etcd-s3", type: "boolean", help: "Keep snapshots in S3", refused: notYet };
+const s3Settings = [
+  ...["endpoint", "endpoint-ca", "skip-ssl-verify", "access-key", "secret-key", "session-token", "bucket"],
+  ...["bucket-lookup", "region", "folder", "proxy", "config-secret", "insecure", "timeout", "retention"],
+];
+/** Without the first, the others ask for nothing, as with K3s. */
+const s3Flags: readonly Flag[] = [
+  {
+    name: "etcd-s3",
+    type: "boolean",
+    help: "Keep snapshots in S3",
+    refused: `${notYet}: snapshots are kept in the server's --etcd-snapshot-dir`,
+  },
+  ...s3Settings.map(
+    (name): Flag => ({
+      name: `etcd-s3-${name}`,
+      type: ["skip-ssl-verify", "insecure"].includes(name) ? "boolean" : "string",
+      help: "Of --etcd-s3",
+      hidden: true,
+    }),
+  ),
+];
 
 /** Flags of both subcommands. */
 export const nodeFlags: readonly Flag[] = [
@@ -164,11 +184,10 @@ export const snapshotFlags: readonly Flag[] = [
   {
     name: "etcd-snapshot-retention",
     type: "integer",
-    default: "5",
-    help: "How many snapshots of the name prune keeps",
+    help: "How many snapshots of the name prune keeps (default: as the server keeps)",
   },
-  { name: "output", short: "o", type: "string", help: "How to print the list: json or yaml (default: a table)" },
-  s3Flag,
+  { name: "output", short: "o", type: "string", default: "table", help: "How to print the list: json, yaml or table" },
+  ...s3Flags,
 ];
 
 export const serverFlags: readonly Flag[] = [
@@ -275,7 +294,7 @@ export const serverFlags: readonly Flag[] = [
   { name: "etcd-snapshot-retention", type: "integer", default: "5", help: "How many scheduled snapshots are kept" },
   snapshotDirectoryFlag,
   snapshotCompressFlag,
-  s3Flag,
+  ...s3Flags,
   { name: "default-local-storage-path", type: "string", help: "Path of local volumes" },
   {
     name: "disable",

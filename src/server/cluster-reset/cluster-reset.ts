@@ -6,6 +6,7 @@ import { describeDatastore } from "../../store/datastore-endpoint.ts";
 import type { Store } from "../../store/store.ts";
 import { etcdDirectoryOf, isInitialized } from "../etcd/data-directory.ts";
 import type { ServerOptions } from "../server-options.ts";
+import { isFileName } from "../snapshots/snapshot-name.ts";
 import { raiseResetFlag, resetFlag } from "./reset-marks.ts";
 import { takeAuthorities } from "./restored-authorities.ts";
 import { openSnapshotSource, refusal } from "./snapshot-source.ts";
@@ -22,7 +23,7 @@ export async function resetCluster(
   const { logger } = context;
   const directory = join(options.dataDir, "server");
   mkdirSync(join(directory, "db"), { recursive: true, mode: 0o700 });
-  const { restorePath } = options.reset!;
+  const restorePath = snapshotPath(options, directory);
   const { endpoint } = options.datastore;
   const hasEtcd = isInitialized(etcdDirectoryOf(directory));
   if (!hasEtcd && endpoint.kind !== "sqlite")
@@ -38,6 +39,14 @@ export async function resetCluster(
       // biome-ignore lint/suspicious/noTemplateCurlyInString: K3s' own words
       "Backup and delete ${datadir}/server/db on each peer etcd server and rejoin the nodes",
   );
+}
+
+/** The snapshot to restore: a path, or a name as `etcd-snapshot ls` prints it. */
+function snapshotPath({ reset, snapshots }: ServerOptions, directory: string): string | undefined {
+  const path = reset!.restorePath;
+  if (path === undefined || !isFileName(path) || existsSync(path)) return path;
+  const listed = join(snapshots.directory ?? join(directory, "db", "snapshots"), path);
+  return existsSync(listed) ? listed : path;
 }
 
 async function resetOnly(

@@ -11,7 +11,7 @@ import { clientUrl, type EtcdBeginning, etcdConfig, localAddress } from "../etcd
 import { startEtcdProcess } from "../etcd/etcd-process.ts";
 import { hostOf } from "../etcd/join-plan.ts";
 import { memberClient } from "../etcd/member-client.ts";
-import { memberName } from "../etcd/member-name.ts";
+import { memberName, nodeOfMemberIn } from "../etcd/member-name.ts";
 import { restoreSnapshot } from "../etcd/restore-snapshot.ts";
 import { exchange } from "./reset-marks.ts";
 import { revisionsAbove } from "./revisions-above.ts";
@@ -55,7 +55,8 @@ export async function restoreEtcd(
     });
     const own = join(etcdDirectory, "member", "snap", "db");
     const replaced = existsSync(own) ? await snapshotRevision(own).catch(() => 0) : 0;
-    const name = memberName(made, nodeName);
+    // Whoever runs the restore beside the node's own container has another host name than the node.
+    const name = memberName(made, nodeOfMemberIn(etcdDirectory) ?? nodeName);
     const raiseBy = revisionsAbove(copied, replaced) - copied;
     await restoreSnapshot({ snapshot, copied: false, etcdDirectory: made, name, address, raiseBy, signal });
     await runAlone(options, made, { kind: "existing" }, adopt);

@@ -20,6 +20,12 @@ export function forgetMemberName(etcdDirectory: string): void {
   rmSync(join(etcdDirectory, "name"), { force: true });
 }
 
+/** The node whose member's data is in this directory; undefined where there has been none. */
+export function nodeOfMemberIn(etcdDirectory: string): string | undefined {
+  const file = join(etcdDirectory, "name");
+  return existsSync(file) ? nodeOfMember(readFileSync(file, "utf8")) : undefined;
+}
+
 /** The node that a member of this name is on. */
 export function nodeOfMember(name: string): string {
   return name.replace(/-[^-]*$/, "");

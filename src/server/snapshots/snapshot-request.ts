@@ -1,5 +1,6 @@
 import { formatTime } from "../../machinery/clock.ts";
 import { parseJson } from "../../machinery/json.ts";
+import { quantityOf } from "../../machinery/quantity.ts";
 import { badRequest } from "../../machinery/status.ts";
 import type { SnapshotFile } from "./snapshot-files.ts";
 import type { SnapshotSettings, Snapshots } from "./snapshots.ts";
@@ -81,7 +82,7 @@ export async function answerSnapshotRequest(
 export interface SnapshotObject {
   readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
   readonly spec: { readonly snapshotName: string; readonly nodeName: string; readonly location: string };
-  /** `size` in bytes. */
+  /** `size` is a quantity of bytes: 512000 are "512k". */
   readonly status: { readonly readyToUse: boolean; readonly size: string; readonly creationTime: string };
 }
 
@@ -93,6 +94,6 @@ function snapshotObject(file: SnapshotFile, nodeName: string): SnapshotObject {
       labels: { "etcd.k3s.cattle.io/snapshot-storage-node": nodeName },
     },
     spec: { snapshotName: file.name, nodeName, location: file.location },
-    status: { readyToUse: true, size: String(file.bytes), creationTime: formatTime(file.createdMs) },
+    status: { readyToUse: true, size: String(quantityOf(file.bytes)), creationTime: formatTime(file.createdMs) },
   };
 }

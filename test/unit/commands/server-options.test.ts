@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { agentOptionsFrom } from "../../../src/commands/agent-options.ts";
 import { readFlags } from "../../../src/commands/flag-values.ts";
 import { serverFlags } from "../../../src/commands/flags.ts";
-import { serverOptionsFrom } from "../../../src/commands/server-options.ts";
+import { passedOver, serverOptionsFrom } from "../../../src/commands/server-options.ts";
 import { temporaryDirectory } from "../../support/temporary-directory.ts";
 
 const place = ["--disable-agent", "--advertise-address", "192.0.2.1"];
@@ -88,6 +88,26 @@ describe("joining a server", () => {
     const args = ["--server", url, "--token", "secret", "--datastore-endpoint", "mysql://"];
     assert.equal(options(args).join, undefined);
   });
+
+  test("is not begun without a token by a server that could begin a cluster as well", () => {
+    assert.throws(() => options(["--cluster-init", "--server", url]), {
+      name: "ConfigurationError",
+      message:
+        "K3S_TOKEN is required to join a cluster; " +
+        "give the token of https://first:6443, or remove --server (K3S_URL) to begin a new cluster",
+    });
+  });
+
+  test("that does not come to be although a URL says so is told", () => {
+    const told = (...args: string[]) => passedOver(readFlags("k3ts server", serverFlags, args, {}, () => {}));
+    assert.deepEqual(told(), []);
+    assert.deepEqual(told("--server", url, "--token", "secret"), []);
+    assert.match(told("--server", url).join("\n"), /^--server \(K3S_URL\) is passed over: .*K3S_TOKEN/);
+    const database = ["--datastore-endpoint", "mysql://"];
+    assert.deepEqual(told(...database), []);
+    assert.match(told("--server", url, "--token", "secret", ...database).join("\n"), /^--server .* is passed over/);
+    assert.match(told("--cluster-init", ...database).join("\n"), /^--cluster-init is passed over/);
+  });
 });
 
 describe("snapshots and the reset of a server (K3s documentation, etcd-snapshot)", () => {
@@ -120,7 +140,19 @@ describe("snapshots and the reset of a server (K3s documentation, etcd-snapshot)
     );
   });
 
-  test("snapshots in S3 are refused", () => {
-    assert.throws(() => options(["--etcd-s3"]), /--etcd-s3 is not supported/);
+  test("snapshots in S3 are refused; settings of S3 alone ask for none", () => {
+    const settings = ["--etcd-s3-bucket=backups", "--etcd-s3-secret-key", "hidden", "--etcd-s3-insecure"];
+    assert.throws(
+      () => options(["--etcd-s3", ...settings]),
+      (error: Error) => {
+        assert.match(
+          error.message,
+          /--etcd-s3 is not supported .*: snapshots are kept in the server's --etcd-snapshot/,
+        );
+        assert.doesNotMatch(error.message, /hidden/);
+        return true;
+      },
+    );
+    assert.deepEqual(options(["--etcd-s3=false", ...settings]).snapshots, options([]).snapshots);
   });
 });

@@ -112,6 +112,24 @@ test("a datastore that others keep is backed up and restored by its own tools, w
   }
 });
 
+test("a snapshot is found by its path, and by the name under which it is listed", async (t) => {
+  const dataDir = temporaryDirectory(t);
+  const folder = join(dataDir, "server/db/snapshots");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "on-demand-n-1"), "no snapshot");
+  const datastore = { endpoint: parseDatastoreEndpoint(""), files: {} };
+  const reset = (restorePath: string, directory?: string) => {
+    const options = { dataDir, datastore, reset: { restorePath }, snapshots: { directory } } as ServerOptions;
+    return resetCluster(options, { logger: silentLogger, signal: t.signal });
+  };
+  const found = /the snapshot "\/.*\/on-demand-n-1" cannot be restored/;
+  await assert.rejects(reset("on-demand-n-1"), found);
+  await assert.rejects(reset("on-demand-n-1", folder), found);
+  await assert.rejects(reset(join(folder, "on-demand-n-1")), found);
+  await assert.rejects(reset("on-demand-n-2"), /snapshot path does not exist: on-demand-n-2/);
+  await assert.rejects(reset("on-demand-n-1", dataDir), /snapshot path does not exist: on-demand-n-1/);
+});
+
 test("another machine takes the cluster's authorities and token out of a snapshot, and with another token none", async (t) => {
   const [from, to] = [temporaryDirectory(t), temporaryDirectory(t)];
   const store = await openSqliteStore({

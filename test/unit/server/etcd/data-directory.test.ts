@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { bury, isBuried, isInitialized, putAside } from "../../../../src/server/etcd/data-directory.ts";
-import { memberName, nodeOfMember } from "../../../../src/server/etcd/member-name.ts";
+import { memberName, nodeOfMember, nodeOfMemberIn } from "../../../../src/server/etcd/member-name.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
@@ -13,6 +13,8 @@ describe("the directory of a member of etcd", () => {
     const name = memberName(directory, "server-1");
     assert.match(name, /^server-1-[0-9a-f]{8}$/);
     assert.equal(memberName(directory, "server-1"), name);
+    assert.equal(nodeOfMemberIn(directory), "server-1");
+    assert.equal(nodeOfMemberIn(temporaryDirectory(context)), undefined);
     assert.notEqual(memberName(temporaryDirectory(context), "server-1"), name);
     assert.equal(nodeOfMember(name), "server-1");
   });
