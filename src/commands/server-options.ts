@@ -123,8 +123,31 @@ function datastoreFrom(flags: FlagValues): ServerOptions["datastore"] {
  * single server, and servers that share a database need nobody to join).
  */
 function joinFrom(flags: FlagValues, token: string | undefined): string | undefined {
-  if (token === undefined || flags.string("datastore-endpoint")) return undefined;
-  return flags.string("server") || undefined;
+  const url = flags.string("server") || undefined;
+  if (url === undefined || flags.string("datastore-endpoint")) return undefined;
+  if (token === undefined && flags.boolean("cluster-init")) {
+    throw new ConfigurationError(
+      `K3S_TOKEN is required to join a cluster; give the token of ${url}, or remove --server (K3S_URL) to begin a new cluster`,
+    );
+  }
+  return token === undefined ? undefined : url;
+}
+
+/** What a user asked for and does not get, because something else that was asked for goes before it (K3s' rules). */
+export function passedOver(flags: FlagValues): string[] {
+  const url = flags.string("server");
+  const clusterInit = flags.boolean("cluster-init");
+  if (flags.string("datastore-endpoint")) {
+    return [
+      ...(url ? ["--server (K3S_URL) is passed over: servers that share a datastore find each other there"] : []),
+      ...(clusterInit ? ["--cluster-init is passed over: the cluster lives in the datastore that was named"] : []),
+    ];
+  }
+  if (!url || tokenFrom(flags, "token", "token-file") !== undefined) return [];
+  return [
+    `--server (K3S_URL) is passed over: to join ${url}, its token is needed, too (--token, K3S_TOKEN); ` +
+      "without one this server is a cluster of its own",
+  ];
 }
 
 /** Settings of Kubernetes' own components: those that k3ts has no counterpart of are refused, not ignored. */

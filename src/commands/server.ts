@@ -3,7 +3,7 @@ import { readFlags } from "./flag-values.ts";
 import { serverFlags } from "./flags.ts";
 import { createLogger } from "./logger.ts";
 import { runUntilStopped } from "./run-until-stopped.ts";
-import { serverOptionsFrom } from "./server-options.ts";
+import { passedOver, serverOptionsFrom } from "./server-options.ts";
 
 /** `k3ts server`: runs the control plane and a node until it is told to stop. @returns the exit code */
 export async function server(args: readonly string[]): Promise<number> {
@@ -16,6 +16,7 @@ export async function server(args: readonly string[]): Promise<number> {
   });
   for (const warning of warnings) logger.warn(warning);
   const options: ServerOptions = serverOptionsFrom(flags, args, process.env);
+  for (const warning of passedOver(flags)) logger.warn(warning);
   if (options.reset) {
     const { resetCluster } = await import("../server/cluster-reset/cluster-reset.ts");
     const abort = new AbortController();
