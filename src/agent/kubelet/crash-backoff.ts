@@ -25,6 +25,11 @@ export class CrashBackoff {
     this.#crashes.set(name, { delayMs: before ? Math.min(largestBackoffMs, before.delayMs * 2) : firstBackoffMs });
   }
 
+  /** What crashed under this name is another container now. */
+  forget(name: string): void {
+    this.#crashes.delete(name);
+  }
+
   has(name: string): boolean {
     return this.#crashes.has(name);
   }

@@ -122,22 +122,31 @@ export function plan(pod: Pod, observed: ObservedPod, context: PlanContext): Pla
       start(kind, container, before ? before.attempt + 1 : 0);
       return false;
     }
+    const changed = last.hash !== containerHash(container);
     if (last.state === "running") {
+      // As in Kubernetes, an init container that runs may finish as what it was.
+      if (changed && (kind === "regular" || (isSidecar(container) && context.started(last)))) {
+        const message =
+          kind === "regular"
+            ? `Container ${container.name} definition changed, will be restarted`
+            : `Init container ${container.name} definition changed`;
+        actions.push({ type: "killContainer", kind, container, observed: last, message });
+        // In the same plan: the next one would see a container that ended, and ask the restart policy, which is about ends
+        // of its own.
+        start(kind, container, last.attempt + 1);
+        return false;
+      }
       const sick = context.unhealthy(last);
       if (sick) {
         actions.push({ type: "killContainer", kind, container, observed: last, ...sick });
-        return false;
-      }
-      if (last.hash !== containerHash(container) && kind !== "ephemeral") {
-        const message = `Container ${container.name} definition changed, will be restarted`;
-        actions.push({ type: "killContainer", kind, container, observed: last, message });
         return false;
       }
       return true;
     }
     if (last.state === "exited") {
       if (!restarts(pod, kind, container, last.exitCode)) return false;
-      const atMs = context.restartAtMs(container.name, last.finishedAtMs);
+      // What crashed was another one.
+      const atMs = changed ? 0 : context.restartAtMs(container.name, last.finishedAtMs);
       const settledMs = last.sandboxId === sandbox.id ? settledAtMs(last) : 0;
       if (atMs > context.nowMs) backingOff.set(container.name, atMs);
       else if (settledMs > context.nowMs) settlesAtMs = Math.min(settlesAtMs, settledMs);

@@ -15,6 +15,7 @@ import { PodResize } from "./pod-resize.ts";
 import { createSandbox } from "./pod-sandbox.ts";
 import { podStatus, type Waiting } from "./pod-status.ts";
 import { PodVolumes, VolumeError } from "./pod-volumes.ts";
+import { containerHash } from "./runtime-config.ts";
 import { TerminationMessages } from "./termination-messages.ts";
 import { WorkLoop } from "./work-loop.ts";
 import type { WorkerContext } from "./worker-context.ts";
@@ -323,7 +324,10 @@ export class PodWorker {
       report: (severity, reason, message) => this.#event(severity, reason, message, name, action.kind),
       signal,
       onCreated: () => {
-        if (action.attempt > 0) this.#crashes.raise(name, latestContainer(this.#observed, name));
+        const last = latestContainer(this.#observed, name);
+        if (last && last.hash !== containerHash(action.container)) this.#crashes.forget(name);
+        // One that ran was ended for its new definition: that is no crash.
+        if (action.attempt > 0 && last?.state !== "running") this.#crashes.raise(name, last);
       },
     });
     this.#retryAtMs.delete(name);

@@ -178,10 +178,41 @@ const rows: [name: string, pod: Pod, observed: ObservedPod, want: string, contex
     { unhealthy: () => ({ message: "sick" }) },
   ],
   [
-    "a changed image kills the container",
+    "a changed image replaces the container",
     pod(),
     { sandboxes: [sandbox()], containers: [seen("main", { hash: "other" })] },
-    "kill main",
+    "kill main, start main 1",
+  ],
+  [
+    "a changed image replaces the container whatever the policy (kuberuntime_manager, computePodActions)",
+    pod({ restartPolicy: "Never" }),
+    { sandboxes: [sandbox()], containers: [seen("main", { hash: "other" })] },
+    "kill main, start main 1",
+  ],
+  [
+    "a changed image does not start again what has ended for good",
+    pod({ restartPolicy: "Never", containers: [container("a"), container("b")] }),
+    { sandboxes: [sandbox()], containers: [seen("a", { state: "exited", hash: "other" }), seen("b")] },
+    "",
+  ],
+  [
+    "with another image a container that crashed does not wait",
+    pod(),
+    { sandboxes: [sandbox()], containers: [seen("main", { state: "exited", exitCode: 1, hash: "other" })] },
+    "start main 1",
+    { restartAtMs: () => 20_000 },
+  ],
+  [
+    "a changed image replaces a sidecar",
+    pod({ restartPolicy: "Never", initContainers: [sidecar] }),
+    { sandboxes: [sandbox()], containers: [seen("main"), seen(sidecar, { hash: "other" })] },
+    "kill side, start side 1",
+  ],
+  [
+    "a changed image lets an init container that runs finish (computeInitContainerActions)",
+    pod({ initContainers: [init] }),
+    { sandboxes: [sandbox()], containers: [seen(init, { hash: "other" })] },
+    "",
   ],
   [
     "one that was made and never started is made anew",

@@ -181,6 +181,25 @@ test("a container that is killed in a sandbox that stays restarts a moment later
   await rig.pass(250, () => assert.deepEqual(rig.runtime.running(), ["main 1"]));
 });
 
+test("with another image a container is replaced whatever the policy, and one that crashed does not wait", async (t) => {
+  const rig = workerRig(t, pod({ restartPolicy: "Never" }));
+  const image = (name: string) =>
+    rig.change({ ...rig.pod, spec: { ...rig.pod.spec!, containers: [container("main", { image: name })] } });
+  await running(rig, "main 0");
+  image("busybox:2");
+  await running(rig, "main 1");
+  await rig.until(() => assert.deepEqual([rig.status?.phase, first(rig)?.restartCount], ["Running", 1]));
+  assert.ok(rig.events.includes("Normal Killing Container main definition changed, will be restarted"));
+
+  rig.change({ ...rig.pod, spec: { ...rig.pod.spec!, restartPolicy: "Always" } });
+  rig.runtime.exit("main", 1);
+  await running(rig, "main 2");
+  rig.runtime.exit("main", 1);
+  await rig.until(() => assert.equal(first(rig)?.state?.waiting?.reason, "CrashLoopBackOff"));
+  image("busybox:3");
+  await running(rig, "main 3");
+});
+
 test("after a restart of the agent containers are found again, and their readiness stands", async (t) => {
   const spec = container("main", { readinessProbe: { ...exec("ready"), periodSeconds: 1 } });
   const rig = workerRig(t, pod({ containers: [spec] }));
