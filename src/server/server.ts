@@ -203,7 +203,8 @@ export async function startServer(
         if (!supervise(request, response)) apiServer.handle(request, response);
       },
       upgrade: (request, socket, head) => {
-        if (new URL(request.url ?? "/", "https://server").pathname !== "/v1-k3s/connect") {
+        // Compared as it came: from a stranger it may be no address at all.
+        if (request.url?.split("?", 1)[0] !== "/v1-k3s/connect") {
           return apiServer.upgrade(request, socket, head);
         }
         clientCertificates({ headers: request.headers, ...peerCertificate(request) }).then(

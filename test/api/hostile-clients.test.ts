@@ -277,6 +277,14 @@ describe("addresses", () => {
   const place = () => ({ host: "127.0.0.1", port: Number(new URL(server.url).port) });
   const raw = (path: string) => exchange(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
 
+  test("an upgrade to an address that is none is refused, and the server lives on", async () => {
+    for (const path of ["//", "//[", "/%", "*", "/v1-k3s/connect", "/v1-k3s/connect?x=//"]) {
+      const upgrade = `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+      assert.match(await exchange(upgrade), /^HTTP\/1\.1 4\d\d /, path);
+      await alive();
+    }
+  });
+
   test("tricks with paths lead nowhere", async () => {
     const nowhere = [
       "/api/v1/namespaces/default/%2e%2e/kube-system/secrets",
