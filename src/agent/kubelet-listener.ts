@@ -16,7 +16,12 @@ function isAllowed(socket: TLSSocket): boolean {
 }
 
 /** Opens the kubelet's https port, with client certificates of the cluster required. */
-export function listenKubelet(kubelet: Kubelet, certificates: NodeCertificates, logger: Logger): Promise<Server> {
+export function listenKubelet(
+  kubelet: Kubelet,
+  certificates: NodeCertificates,
+  logger: Logger,
+  port = kubeletAddressPort,
+): Promise<Server> {
   const server = createServer({
     cert: certificates.serving.certificate,
     key: certificates.serving.key,
@@ -29,6 +34,8 @@ export function listenKubelet(kubelet: Kubelet, certificates: NodeCertificates, 
     response.writeHead(401, { "content-type": "text/plain" }).end("Unauthorized");
   });
   server.on("upgrade", (request, socket, head) => {
+    // From here on nobody else listens: one that is reset would end the process.
+    socket.on("error", () => {});
     if (isAllowed(request.socket as TLSSocket)) return void kubelet.upgrade(request, socket, head);
     socket.end("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
   });
@@ -36,13 +43,11 @@ export function listenKubelet(kubelet: Kubelet, certificates: NodeCertificates, 
     server.once("error", (error: NodeJS.ErrnoException) => {
       reject(
         error.code === "EADDRINUSE"
-          ? new ConfigurationError(
-              `port ${kubeletAddressPort} is in use; stop what listens there (is another kubelet running?)`,
-            )
+          ? new ConfigurationError(`port ${port} is in use; stop what listens there (is another kubelet running?)`)
           : error,
       );
     });
-    server.listen(kubeletAddressPort, () => {
+    server.listen(port, () => {
       server.on("error", (error) => logger.error({ err: error }, "Kubelet listener failed"));
       resolve(server);
     });
