@@ -31,7 +31,9 @@ test("an upgrade without a certificate is refused, and one that is then reset en
   const { port } = server.address() as AddressInfo;
   // What breaks on the server's side has no one to tell but the process.
   for (let round = 0; round < 2; round++) {
-    const broken = once(server, "secureConnection").then(([socket]) => once(socket, "close"));
+    const broken = new Promise((resolve) => {
+      server.once("secureConnection", (socket) => socket.once("close", resolve));
+    });
     const socket = connectTcp({ host: "127.0.0.1", port });
     const client = connect({ socket, host: "127.0.0.1", ca: pair("ca").certificate });
     client.on("error", () => {});
