@@ -34,8 +34,6 @@ export function listenKubelet(
     response.writeHead(401, { "content-type": "text/plain" }).end("Unauthorized");
   });
   server.on("upgrade", (request, socket, head) => {
-    // From here on nobody else listens: one that is reset would end the process.
-    socket.on("error", () => {});
     if (isAllowed(request.socket as TLSSocket)) return void kubelet.upgrade(request, socket, head);
     socket.end("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
   });

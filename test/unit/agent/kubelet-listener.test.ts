@@ -29,7 +29,6 @@ test("an upgrade without a certificate is refused, and one that is then reset en
     server.close();
   });
   const { port } = server.address() as AddressInfo;
-  // What breaks on the server's side has no one to tell but the process.
   for (let round = 0; round < 2; round++) {
     const broken = new Promise((resolve) => {
       server.once("secureConnection", (socket) => socket.once("close", resolve));
