@@ -39,7 +39,8 @@ export async function zipFile(from: string, to: string, entry: string, modifiedM
   };
   const target = await open(to, "wx", 0o600);
   try {
-    await target.write(Buffer.concat([Buffer.from("PK\x03\x04", "latin1"), common(Buffer.alloc(12)), name]));
+    // Not `write`: a disk that gets full takes a part of what that is given, and says nothing.
+    await target.appendFile(Buffer.concat([Buffer.from("PK\x03\x04", "latin1"), common(Buffer.alloc(12)), name]));
     await pipeline(
       createReadStream(from),
       async function* (pieces: AsyncIterable<Buffer>) {
@@ -53,11 +54,11 @@ export async function zipFile(from: string, to: string, entry: string, modifiedM
       async (pieces: AsyncIterable<Buffer>) => {
         for await (const piece of pieces) {
           packed += piece.length;
-          await target.write(piece);
+          await target.appendFile(piece);
         }
       },
     );
-    await target.write(Buffer.concat([Buffer.from("PK\x07\x08", "latin1"), sizes()]));
+    await target.appendFile(Buffer.concat([Buffer.from("PK\x07\x08", "latin1"), sizes()]));
     const directoryAt = localBytes + name.length + packed + 16;
     const directory = Buffer.alloc(centralBytes);
     directory.write("PK\x01\x02", "latin1");
@@ -72,7 +73,7 @@ export async function zipFile(from: string, to: string, entry: string, modifiedM
     end.writeUInt32LE(centralBytes + name.length, 12);
     if (directoryAt > mostBytes) throw new Error(`"${to}" is larger than the 4 GB that a zip archive takes`);
     end.writeUInt32LE(directoryAt, 16);
-    await target.write(Buffer.concat([directory, name, end]));
+    await target.appendFile(Buffer.concat([directory, name, end]));
     await target.sync();
   } finally {
     await target.close();

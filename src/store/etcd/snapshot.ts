@@ -20,7 +20,8 @@ export async function writeSnapshot(path: string, pieces: AsyncIterable<{ readon
     let held: Buffer = Buffer.alloc(0);
     let length = 0;
     for await (const { blob: piece } of pieces) {
-      await file.write(piece);
+      // All of it or an error: a disk that gets full takes a part of what `write` is given, and says nothing.
+      await file.appendFile(piece);
       length += piece.length;
       const all = held.length === 0 ? piece : Buffer.concat([held, piece]);
       const end = Math.max(0, all.length - hashBytes);

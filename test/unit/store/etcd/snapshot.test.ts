@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { writeSnapshot } from "../../../../src/store/etcd/snapshot.ts";
 import { UnavailableError } from "../../../../src/store/store.ts";
+import { mountSmallDisk, noSmallDisk } from "../../../support/small-disk.ts";
 import { temporaryDirectory } from "../../../support/temporary-directory.ts";
 
 const pages = Buffer.alloc(1024, "page");
@@ -40,3 +41,17 @@ test("a file that is there already is left alone", async (t) => {
   await assert.rejects(writeSnapshot(path, inPieces(whole, 100)), { code: "EEXIST" });
   assert.deepEqual(readFileSync(path), whole);
 });
+
+const noDisk = noSmallDisk("tmpfs");
+test(
+  "one that the disk takes but for its last bytes is refused and leaves no file",
+  noDisk ? { skip: noDisk } : {},
+  async (t) => {
+    const megabytes = 1;
+    const path = join(mountSmallDisk(t, "tmpfs", megabytes).path, "full.db");
+    const bytes = Buffer.alloc(megabytes * 1024 * 1024, "page");
+    const copy = Buffer.concat([bytes, createHash("sha256").update(bytes).digest()]);
+    await assert.rejects(writeSnapshot(path, inPieces(copy, copy.length)), { code: "ENOSPC" });
+    assert.equal(existsSync(path), false);
+  },
+);
