@@ -246,7 +246,7 @@ export async function startServer(
             clock: clusterClock,
           }),
         },
-        clusterControllers: etcd ? [etcd.memberController] : [],
+        clusterControllers: etcd?.controllers ?? [],
         logger,
         signal,
       },

@@ -26,6 +26,7 @@ import { forgetMemberName, memberName } from "./member-name.ts";
 import { keepNodeMetadata } from "./node-metadata.ts";
 import { seedRevision } from "./seed-revision.ts";
 import { moveFromSqlite, putSqliteAside } from "./sqlite-move.ts";
+import { voterConditionController } from "./voter-condition.ts";
 
 export interface EmbeddedEtcdOptions {
   /** `<data>/server` */
@@ -55,8 +56,8 @@ export interface EmbeddedEtcd {
   readonly endpoint: EtcdEndpoint;
   readonly files: DatastoreFiles;
   readonly members: MemberClient;
-  /** For the leader of all servers. */
-  readonly memberController: ControllerFactory;
+  /** For the leader of all servers: they look after the members, and what their Nodes say of them. */
+  readonly controllers: readonly ControllerFactory[];
   /** Keeps K3s' marks of a member on this server's Node until the signal. */
   markNode(client: Client, signal: AbortSignal): void;
   /** The body of `/db/info`. */
@@ -140,7 +141,7 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
       endpoint,
       files: certificates.client,
       members: local,
-      memberController: memberController(local),
+      controllers: [memberController(local), voterConditionController(local, connect)],
       markNode: (client, until) => {
         void keepNodeMetadata({ client, nodeName, member: self, clock, logger, signal: until });
       },
