@@ -1,4 +1,13 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { parse, stringify } from "yaml";
@@ -88,7 +97,8 @@ export function writeKubeconfigFile(path: string, file: KubeconfigFile): void {
   const temporary = `${path}.k3ts-${process.pid}`;
   const handle = openSync(temporary, "w", 0o600);
   try {
-    writeSync(handle, stringify(file, { lineWidth: 0 }));
+    // Not `writeSync`: a disk that gets full takes a part of what that is given, and says nothing.
+    writeFileSync(handle, stringify(file, { lineWidth: 0 }));
     fsyncSync(handle);
   } finally {
     closeSync(handle);

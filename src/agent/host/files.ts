@@ -1,5 +1,15 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
-import { mkdir, open, rename } from "node:fs/promises";
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /**
@@ -14,12 +24,18 @@ export function writeFileAtomic(path: string, content: string | Buffer, mode: nu
   const temporary = temporaryOf(path);
   const file = openSync(temporary, "w", mode);
   try {
-    writeSync(file, content as string);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
+    try {
+      // Not `writeSync`: a disk that gets full takes a part of what that is given, and says nothing.
+      writeFileSync(file, content);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
   }
-  renameSync(temporary, path);
 }
 
 /** As `writeFileAtomic`, and the main loop goes on while the disk syncs: for many files at once. */
@@ -29,12 +45,17 @@ export async function replaceFile(path: string, content: string | Buffer, mode: 
   const temporary = temporaryOf(path);
   const file = await open(temporary, "w", mode);
   try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
   }
-  await rename(temporary, path);
 }
 
 function temporaryOf(path: string): string {
