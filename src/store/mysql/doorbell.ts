@@ -29,6 +29,7 @@ export class Doorbell {
   readonly #own: string;
   #ringing = false;
   #again = false;
+  #closed = false;
 
   /**
    * @param options.clock the io clock
@@ -48,8 +49,14 @@ export class Doorbell {
 
   /** Wakes the others' listeners soon. Never throws: one that is not woken looks by itself a few seconds later. */
   ring(): void {
+    if (this.#closed) return;
     if (this.#ringing) this.#again = true;
     else void this.#ring();
+  }
+
+  /** Rings no more. A connection that is there is left to its owner; one that comes after this is closed. */
+  close(): void {
+    this.#closed = true;
   }
 
   async #ring(): Promise<void> {
@@ -58,12 +65,13 @@ export class Doorbell {
       this.#again = false;
       try {
         const connection = await this.#connection();
+        if (this.#closed) return connection.close();
         await withinDeadline(this.#clock, connection, statementTimeoutMs, () => this.#wake(connection));
       } catch {
         // The connection is made anew at the next one.
       }
       await this.#clock.sleep(pauseMs);
-    } while (this.#again);
+    } while (this.#again && !this.#closed);
     this.#ringing = false;
   }
 

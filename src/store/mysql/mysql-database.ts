@@ -83,6 +83,7 @@ export class MysqlDatabase implements SqlDatabase {
   }
 
   close(): void {
+    this.#doorbell.close();
     this.#bellConnection?.close();
   }
 

@@ -26,6 +26,7 @@ export class SqlWriter {
   #session: SqlSession | undefined;
   #id: string | undefined;
   #batch = 0;
+  #closed = false;
 
   constructor(options: SqlWriterOptions) {
     this.#options = options;
@@ -66,6 +67,7 @@ export class SqlWriter {
   }
 
   close(): void {
+    this.#closed = true;
     this.#session?.close();
   }
 
@@ -84,6 +86,8 @@ export class SqlWriter {
       const last = await withinDeadline(this.#options.clock, session, statementTimeoutMs, () =>
         session.becomeWriter(id, this.#id),
       );
+      // Whoever closed the writer meanwhile did not know of this one.
+      if (this.#closed) throw new SqlFailure("lost", "the writer was closed");
       this.#session = session;
       this.#id = id;
       return last;

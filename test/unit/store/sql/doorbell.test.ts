@@ -41,3 +41,31 @@ test("bells that are rung while one rings are one more, and one that cannot be r
   const once = ["SHOW PROCESSLIST", "KILL QUERY 1", "KILL QUERY 2"];
   assert.deepEqual(asked, [...once, ...once]);
 });
+
+test("one that is closed connects no more: not for what was rung before, nor for what is rung after", async () => {
+  const clock = new FakeClock();
+  const closed: boolean[] = [];
+  let connections = 0;
+  const doorbell = new Doorbell({
+    clock,
+    database: "kubernetes",
+    own: "mine",
+    connection: async () => {
+      const number = connections++;
+      closed.push(false);
+      return {
+        query: async () => [],
+        close: () => {
+          closed[number] = true;
+        },
+      };
+    },
+  });
+  doorbell.ring();
+  doorbell.ring();
+  doorbell.close();
+  await clock.advance(100);
+  doorbell.ring();
+  await clock.advance(100);
+  assert.deepEqual(closed, [true]);
+});

@@ -17,6 +17,7 @@ function writerOver(
   const clock = new FakeClock();
   const batches: number[] = [];
   let opened = 0;
+  const all: { readonly broken: boolean }[] = [];
   const connect = async (): Promise<SqlSession> => {
     const script = sessions[Math.min(opened++, sessions.length - 1)]!;
     if (script.refuse) throw new SqlFailure("lost", "connect ECONNREFUSED");
@@ -39,10 +40,11 @@ function writerOver(
         session.broken = true;
       },
     };
+    all.push(session);
     return session as unknown as SqlSession;
   };
   const writer = new SqlWriter({ clock, connect, read: async (work) => work(await connect()) });
-  return { writer, clock, batches, opened: () => opened };
+  return { writer, clock, batches, opened: () => opened, left: () => all.filter(({ broken }) => !broken).length };
 }
 
 const writes = [{ key: "/a", value: Buffer.from("1"), expected: 2 }];
@@ -87,4 +89,12 @@ test("a batch that no connection can be made for, or that the database refuses, 
     await assert.rejects(writer.commit(writes), SqlFailure);
     assert.ok(batches.length <= 1);
   }
+});
+
+test("a writer that is closed while it connects leaves no connection", async () => {
+  const { writer, opened, left } = writerOver([{}]);
+  const probing = assert.rejects(writer.probe(), { kind: "lost" });
+  writer.close();
+  await probing;
+  assert.deepEqual([opened(), left()], [1, 0]);
 });
