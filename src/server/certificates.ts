@@ -199,18 +199,7 @@ export async function ensureCertificates(
     const key = keyOf(name);
     cas.set(name, { certificate: existing ?? "", key, fresh: existing === undefined });
     if (existing !== undefined) continue;
-    batch.push({
-      id: name,
-      commonName: `${commonName}@${Math.floor(nowMs / 1000)}`,
-      organizations: [],
-      dnsNames: [],
-      ipAddresses: [],
-      extendedKeyUsages: [],
-      ca: true,
-      notBeforeMs: nowMs - 60_000,
-      notAfterMs: nowMs + caLifetimeMs,
-      key,
-    });
+    batch.push(authorityRequest({ file: name, commonName }, key, nowMs));
     writes.push({ path: join(directory, `${name}.crt`) });
   }
 
@@ -243,6 +232,28 @@ export async function ensureCertificates(
   );
 
   return (file) => ({ certificate: read(`${file}.crt`)!, key: read(`${file}.key`)! });
+}
+
+/** New authorities, in the order of their specifications. */
+export async function makeAuthorities(specs: readonly AuthoritySpec[], clock: Clock): Promise<KeyPair[]> {
+  const keys = specs.map(generateKey);
+  const pems = await signCertificates(specs.map((spec, index) => authorityRequest(spec, keys[index]!, clock.now())));
+  return pems.map((certificate, index) => ({ certificate, key: keys[index]! }));
+}
+
+function authorityRequest({ file, commonName }: AuthoritySpec, key: string, nowMs: number): SignRequest {
+  return {
+    id: file,
+    commonName: `${commonName}@${Math.floor(nowMs / 1000)}`,
+    organizations: [],
+    dnsNames: [],
+    ipAddresses: [],
+    extendedKeyUsages: [],
+    ca: true,
+    notBeforeMs: nowMs - 60_000,
+    notAfterMs: nowMs + caLifetimeMs,
+    key,
+  };
 }
 
 /** Signs the public key of a DER certificate request for a node. The reply is the leaf followed by its CA. */

@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { after, before, describe, type TestContext, test } from "node:test";
 import type { Supervisor } from "../../src/agent/bootstrap/supervisor-client.ts";
 import { ioClock } from "../../src/machinery/clock.ts";
 import { ConfigurationError } from "../../src/machinery/configuration-error.ts";
 import { silentLogger } from "../../src/machinery/log.ts";
 import { GrpcError } from "../../src/rpc/grpc-client.ts";
+import { isInitialized } from "../../src/server/etcd/data-directory.ts";
 import { type EmbeddedEtcd, startEmbeddedEtcd } from "../../src/server/etcd/embedded-etcd.ts";
 import { MemberRemovedError } from "../../src/server/etcd/etcd-process.ts";
+import { hasFounders } from "../../src/server/etcd/founders.ts";
+import { foundingFiles } from "../../src/server/etcd/founding-files.ts";
 import { migrateStore } from "../../src/store/migrate.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import { openSqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
@@ -39,12 +42,17 @@ function machines(context: TestContext, count: number): Machine[] {
 async function start(
   context: TestContext,
   machine: Machine,
-  options: { joined?: EmbeddedEtcd; args?: readonly string[]; signal?: AbortSignal } = {},
+  options: {
+    joined?: EmbeddedEtcd;
+    supervisor?: () => Promise<Supervisor>;
+    args?: readonly string[];
+    signal?: AbortSignal;
+  } = {},
 ): Promise<EmbeddedEtcd> {
-  const { joined } = options;
+  const { joined, supervisor } = options;
   const etcd = await startEmbeddedEtcd({
     ...machine,
-    supervisor: joined && (async () => supervisorOf(joined)),
+    supervisor: joined ? async () => supervisorOf(joined) : supervisor,
     exposeMetrics: false,
     extraArguments: options.args ?? [],
     clock: ioClock,
@@ -66,6 +74,19 @@ function supervisorOf(etcd: EmbeddedEtcd): Supervisor {
     },
     post: () => Promise.reject(new Error("nothing is posted")),
   };
+}
+
+/** Of a server that must not ask whom it could join. */
+const nobodyToAsk = () => Promise.reject(new Error("nobody is there to be asked"));
+
+async function giveFoundingFiles(founders: readonly Machine[]): Promise<void> {
+  const files = await foundingFiles(founders, ioClock);
+  for (const [index, { directory }] of founders.entries()) {
+    for (const { path, text } of files[index]!) {
+      mkdirSync(dirname(join(directory, path)), { recursive: true });
+      writeFileSync(join(directory, path), text, { mode: 0o600 });
+    }
+  }
 }
 
 /** The authorities that a server takes over when it joins. */
@@ -137,6 +158,58 @@ describe("embedded etcd", { concurrency: 2 }, () => {
     const [here, there] = await Promise.all([open(context, one), open(context, others[1]!)]);
     assert.ok((await here.create("/registry/a", Buffer.from("1"))).ok);
     assert.equal((await there.get("/registry/a"))?.value.toString(), "1");
+  });
+
+  test("servers that found a cluster together are its voting members at once, and nobody has to be joined", async (context) => {
+    const founders = machines(context, 3);
+    await giveFoundingFiles(founders);
+    const founded = await Promise.all(founders.map((machine) => start(context, machine, { supervisor: nobodyToAsk })));
+    const [one, , three] = founded as [EmbeddedEtcd, EmbeddedEtcd, EmbeddedEtcd];
+    const members = await one.members.list();
+    assert.deepEqual(members.map(({ name }) => name).sort(), founded.map(({ name }) => name).sort());
+    assert.ok(members.every(({ isLearner }) => !isLearner));
+    assert.ok(
+      founders.every(({ directory }) => !hasFounders(join(directory, "db", "etcd"))),
+      "a founder that lost its data would be another member",
+    );
+    const [here, there] = await Promise.all([open(context, one), open(context, three)]);
+    assert.ok((await here.create("/registry/a", Buffer.from("1"))).ok);
+    assert.equal((await there.get("/registry/a"))?.value.toString(), "1");
+  });
+
+  test("founders wait for most of them, and one that ended meanwhile founds with the others when it is started again", async (context) => {
+    const founders = machines(context, 3);
+    const [first, second] = founders as [Machine, Machine];
+    await giveFoundingFiles(founders);
+    const stop = new AbortController();
+    const waiting = start(context, first, { supervisor: nobodyToAsk, signal: stop.signal });
+    await Promise.race([
+      waiting.then(() => assert.fail("one of three answers alone")),
+      eventually(() => assert.ok(isInitialized(join(first.directory, "db", "etcd"))), patienceMs),
+    ]);
+    stop.abort(new Error("stopped by the test"));
+    await assert.rejects(waiting, /stopped by the test/);
+    // The third comes later.
+    const two = await Promise.all(
+      [first, second].map((machine) => start(context, machine, { supervisor: nobodyToAsk })),
+    );
+    assert.equal((await two[0]!.members.list()).length, 3);
+    assert.ok(!hasFounders(join(first.directory, "db", "etcd")));
+    const third = await start(context, founders[2]!, { supervisor: nobodyToAsk });
+    assert.equal((await third.members.list()).filter(({ name }) => name !== "").length, 3);
+  });
+
+  test("a founder that is started elsewhere than it was made for is refused, and keeps its name", async (context) => {
+    const founders = machines(context, 2);
+    await giveFoundingFiles(founders);
+    const [first, second] = founders as [Machine, Machine];
+    const name = () => readFileSync(join(first.directory, "db", "etcd", "name"), "utf8");
+    const before = name();
+    await assert.rejects(
+      start(context, { ...first, address: second.address }, { supervisor: nobodyToAsk }),
+      (error) => error instanceof ConfigurationError && /none of the founders of its cluster/.test(error.message),
+    );
+    assert.equal(name(), before);
   });
 
   test("a removed member ends and says so; its server becomes another member when it is started again", async (context) => {

@@ -19,6 +19,7 @@ import { encodeDatabaseInfo, readDatabaseInfo } from "./database-info.ts";
 import { prepareEtcdCertificates } from "./etcd-certificates.ts";
 import { clientUrl, type EtcdBeginning, etcdConfig, localAddress, peerUrl } from "./etcd-config.ts";
 import { type EtcdProcess, startEtcdProcess } from "./etcd-process.ts";
+import { forgetFounders, hasFounders, readFounders } from "./founders.ts";
 import { clientUrlsOf, hostOf, type MemberFacts } from "./join-plan.ts";
 import { type Member, type MemberClient, memberClient } from "./member-client.ts";
 import { memberController } from "./member-controller.ts";
@@ -70,7 +71,8 @@ export interface EmbeddedEtcd {
 
 /**
  * Starts this server's member of etcd, and makes it one where it is none: the first of a new cluster, which takes over
- * what was in SQLite, or one more of the cluster that is joined. Returns when the member votes.
+ * what was in SQLite, one of several that found a cluster together, or one more of the cluster that is joined. Returns
+ * when the member votes.
  * @throws ConfigurationError where the user has to change something
  */
 export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<EmbeddedEtcd> {
@@ -81,8 +83,10 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   await chmod(etcdDirectory, 0o700);
   if (isBuried(etcdDirectory)) unearth(options, etcdDirectory);
   const initialized = isInitialized(etcdDirectory);
+  const founding = !initialized && hasFounders(etcdDirectory);
+  const joins = !initialized && !founding && options.supervisor !== undefined;
   if (initialized) logger.info("Managed etcd cluster bootstrap already complete and initialized");
-  else if (options.supervisor) logger.info("Managed etcd cluster not yet initialized");
+  else if (joins) logger.info("Managed etcd cluster not yet initialized");
   else logger.info("Managed etcd cluster initializing");
 
   const certificates = await prepareEtcdCertificates(join(directory, "tls"), [address, nodeName], clock);
@@ -104,13 +108,18 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
       signal,
     });
 
-  // What a server that joins kept before stays where it is: it is another cluster's.
-  const moves = existsSync(sqlitePath) && (initialized || !options.supervisor);
+  // What a server kept before it joins or founds with others stays where it is: it is another cluster's.
+  const moves = existsSync(sqlitePath) && !joins && !founding;
   const sqlite = moves ? await openSqliteStore({ path: sqlitePath, logger, clock: clusterClock }) : undefined;
   const beginning = async (): Promise<EtcdBeginning> => {
     if (initialized) {
       logger.info("Starting etcd for existing cluster member");
       return { kind: "existing" };
+    }
+    const founders = readFounders(etcdDirectory, `${name}=${peerUrl(address)}`);
+    if (founders) {
+      logger.info({ members: founders }, "Starting etcd for new cluster of several members");
+      return { kind: "new", members: founders };
     }
     if (options.supervisor) {
       const members = await becomeMember({ ...options, supervisor: await options.supervisor(), self, connect });
@@ -126,6 +135,7 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   let process: EtcdProcess | undefined;
   try {
     process = await start(etcdDirectory, await beginning());
+    forgetFounders(etcdDirectory);
     await vote(local, connect, self, options);
     const members = await tellAddress(local, self, options);
     const endpoint = endpointOf(members, self, changes);
@@ -155,8 +165,8 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   } catch (error) {
     await sqlite?.close();
     await process?.stop();
-    // Whoever is refused for the node's name may come back with another.
-    if (!isInitialized(etcdDirectory)) forgetMemberName(etcdDirectory);
+    // Whoever is refused for the node's name may come back with another; a founder's is known to the others.
+    if (!isInitialized(etcdDirectory) && !founding) forgetMemberName(etcdDirectory);
     local.close();
     throw error;
   }

@@ -14,7 +14,8 @@ export interface EtcdCertificates {
   readonly peer: Required<DatastoreFiles>;
 }
 
-const authorities: readonly AuthoritySpec[] = [
+/** In K3s' files below `<data>/server/tls/etcd`. */
+export const etcdAuthorities: readonly AuthoritySpec[] = [
   { file: "server-ca", commonName: "etcd-server-ca" },
   { file: "peer-ca", commonName: "etcd-peer-ca" },
 ];
@@ -50,7 +51,7 @@ export async function prepareEtcdCertificates(
       usages: ["serverAuth", "clientAuth"],
     },
   ];
-  await ensureCertificates(directory, authorities, leaves, { clock });
+  await ensureCertificates(directory, etcdAuthorities, leaves, { clock });
   const files = (ca: string, leaf: string) => ({
     ca: join(directory, `${ca}.crt`),
     cert: join(directory, `${leaf}.crt`),

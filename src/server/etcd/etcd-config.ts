@@ -4,10 +4,15 @@ import type { EtcdCertificates } from "./etcd-certificates.ts";
 
 /** How a member begins: a cluster of its own, a place in another one, or what its data directory says. */
 export type EtcdBeginning =
-  | { readonly kind: "new" }
   | {
-      readonly kind: "join" /** "name=https://address:2380" of every member, this one included. */;
-      members: readonly string[];
+      readonly kind: "new";
+      /** "name=https://address:2380" of all that found it together, this one included; default: this one alone. */
+      readonly members?: readonly string[];
+    }
+  | {
+      readonly kind: "join";
+      /** As above, of every member. */
+      readonly members: readonly string[];
     }
   | { readonly kind: "existing" }
   /** With its data, as the only member of the cluster. */
@@ -97,7 +102,11 @@ function initial(name: string, address: string, beginning: EtcdBeginning): Recor
   const advertised = { "initial-advertise-peer-urls": peerUrl(address) };
   switch (beginning.kind) {
     case "new":
-      return { ...advertised, "initial-cluster": `${name}=${peerUrl(address)}`, "initial-cluster-state": "new" };
+      return {
+        ...advertised,
+        "initial-cluster": (beginning.members ?? [`${name}=${peerUrl(address)}`]).join(","),
+        "initial-cluster-state": "new",
+      };
     case "join":
       return {
         ...advertised,

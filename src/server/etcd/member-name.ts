@@ -10,9 +10,14 @@ import { writeFileAtomic } from "../../agent/host/files.ts";
 export function memberName(etcdDirectory: string, nodeName: string): string {
   const file = join(etcdDirectory, "name");
   if (existsSync(file)) return readFileSync(file, "utf8");
-  const name = `${nodeName}-${randomBytes(4).toString("hex")}`;
+  const name = newMemberName(nodeName);
   writeFileAtomic(file, name, 0o600);
   return name;
+}
+
+/** A name that no member has had. */
+export function newMemberName(nodeName: string): string {
+  return `${nodeName}-${randomBytes(4).toString("hex")}`;
 }
 
 /** Lets the next start choose another name: for a member that never was one. */

@@ -6,11 +6,12 @@ import { joinCluster } from "../join-cluster.ts";
 import type { ServerOptions } from "../server-options.ts";
 import { etcdDirectoryOf, isInitialized } from "./data-directory.ts";
 import type { EmbeddedEtcd } from "./embedded-etcd.ts";
+import { hasFounders } from "./founders.ts";
 
 /**
  * Starts this server's member of embedded etcd where its cluster lives there (K3s' rule): there is a member's data, or
  * there is to be some, because a cluster is begun or joined and no datastore is named. A server that joins takes the
- * cluster's authorities over first.
+ * cluster's authorities over first; those that found a cluster together were given them.
  * @param context.directory `<data>/server`
  * @returns undefined where the cluster lives elsewhere
  */
@@ -32,7 +33,8 @@ export async function startOwnEtcd(
   // Loaded only by those that need it.
   const loading = import("./embedded-etcd.ts");
   const clock = ioClock;
-  if (join && token !== undefined && !initialized) {
+  // Founders have the authorities of etcd already, and take the others out of it when they are together.
+  if (join && token !== undefined && !initialized && !hasFounders(etcdDirectoryOf(directory))) {
     const { agentToken } = options;
     const settings = criticalSettings(options);
     await joinCluster({ server: join, token, agentToken, directory, settings, clock, logger, signal });

@@ -74,15 +74,18 @@ export class MemberFollower {
   /** Learns the members and returns to the preferred one; false when that is to be tried again. */
   async #settle(): Promise<boolean> {
     const { connection, membership, logger } = this.#options;
+    let all: boolean;
     try {
       const { members } = await connection.read(cluster.list, { linearizable: true });
       const servers = membership.serversOf(members);
       if (servers.length > 0) connection.use(servers);
+      // Where a member answers is not told by itself when it says so for the first time.
+      all = members.every(({ clientUrls }) => clientUrls.length > 0);
     } catch (error) {
       logger.debug({ err: error }, "The members of etcd cannot be listed yet");
       return false;
     }
-    return connection.comeHome();
+    return (await connection.comeHome()) && all;
   }
 
   #arm(): void {

@@ -48,6 +48,8 @@ describe("etcd's configuration", () => {
       return [config["initial-cluster-state"], config["initial-cluster"], config["initial-advertise-peer-urls"]];
     };
     assert.deepEqual(begins({ kind: "new" }), ["new", "one-12345678=https://10.1.2.3:2380", "https://10.1.2.3:2380"]);
+    const founders = ["one-12345678=https://10.1.2.3:2380", "two-12345678=https://10.1.2.4:2380"];
+    assert.deepEqual(begins({ kind: "new", members: founders }), ["new", founders.join(","), "https://10.1.2.3:2380"]);
     assert.deepEqual(begins({ kind: "join", members: ["a=https://a:2380", "b=https://b:2380"] }), [
       "existing",
       "a=https://a:2380,b=https://b:2380",
