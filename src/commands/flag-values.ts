@@ -73,9 +73,9 @@ export function readFlags(
   };
 }
 
-/** A known flag that cannot be honoured is an error; set to false or to what is so anyway, it is none. */
+/** A known flag that cannot be honoured is an error; set to nothing, to false or to what is so anyway, it is none. */
 function refuse(flag: Flag, value: Raw): void {
-  if (flag.refused === undefined || value === flag.default) return;
+  if (flag.refused === undefined || value === flag.default || String(value) === "") return;
   if (flag.type === "boolean" && (value === false || value === "false" || value === "0")) return;
   if (flag.harmless?.includes(String(value))) return;
   throw new ConfigurationError(

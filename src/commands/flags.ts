@@ -103,8 +103,8 @@ export const nodeFlags: readonly Flag[] = [
   { name: "flannel-iface", type: "string", help: "Interface that carries the pod network" },
   { name: "flannel-conf", type: "string", help: "Override the network's configuration", refused: notYet },
   { name: "flannel-cni-conf", type: "string", help: "Override the CNI configuration", refused: notYet },
-  { name: "kubelet-arg", type: "list", help: "Settings of the kubelet (max-pods=N, …)" },
-  { name: "kube-proxy-arg", type: "list", help: "Settings of the service proxy" },
+  { name: "kubelet-arg", type: "list", help: "Settings of the kubelet; supported: max-pods=<number>" },
+  { name: "kube-proxy-arg", type: "list", help: "Settings of the service proxy", refused: notYet },
   { name: "pause-image", type: "string", help: "Pause image for sandboxes" },
   { name: "snapshotter", type: "string", help: "containerd snapshotter (overlayfs, native)" },
   {
@@ -263,9 +263,9 @@ export const serverFlags: readonly Flag[] = [
     help: "Make this server the only member of the cluster, and end",
   },
   { name: "cluster-reset-restore-path", type: "string", help: "Snapshot that --cluster-reset restores" },
-  { name: "kube-apiserver-arg", type: "list", help: "Settings of the API server" },
-  { name: "kube-controller-manager-arg", type: "list", help: "Settings of the controllers" },
-  { name: "kube-scheduler-arg", type: "list", help: "Settings of the scheduler" },
+  { name: "kube-apiserver-arg", type: "list", help: "Settings of the API server", refused: notYet },
+  { name: "kube-controller-manager-arg", type: "list", help: "Settings of the controllers", refused: notYet },
+  { name: "kube-scheduler-arg", type: "list", help: "Settings of the scheduler", refused: notYet },
   {
     name: "kube-cloud-controller-manager-arg",
     type: "list",

@@ -29,7 +29,7 @@ export async function node(args: readonly string[]): Promise<number> {
   program
     .command("create")
     .description("Add nodes to a cluster that runs")
-    .argument("[name]", "name of the node (default: the next free one)", "")
+    .argument("[name]", "name of the node (default: the next free one)")
     .option("-c, --cluster <name>", "the cluster", "dev")
     .option("--role <role>", "agent or server", "agent")
     .option("--replicas <count>", "how many", "1")
@@ -37,14 +37,14 @@ export async function node(args: readonly string[]): Promise<number> {
     .option("--agent-arg <flag>", "flag of `k3ts agent`; may be repeated", collect, [])
     .option("--server-arg <flag>", "flag of `k3ts server`, beside the other servers'; may be repeated", collect, [])
     .option("--timeout <duration>", "how long to wait", "2m")
-    .action(async (name: string, flags: CreateFlags) => {
+    .action(async (name: string | undefined, flags: CreateFlags) => {
       const { addNodes } = await import("../cluster/add-nodes.ts");
       const role = roleFrom(flags);
       const image = flags.image ?? (role === "agent" ? agentImage : undefined);
       const docker = await connectDocker();
       const replicas = count("replicas", flags.replicas);
       const names = Array.from({ length: replicas }, (_, index) =>
-        name === "" ? "" : replicas === 1 ? name : `${name}-${index}`,
+        name === undefined ? "" : replicas === 1 ? name : `${name}-${index}`,
       );
       const options = {
         cluster: flags.cluster,

@@ -19,7 +19,6 @@ export function serverOptionsFrom(
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
 ): ServerOptions {
-  refuseComponentArguments(flags);
   const dataDir = flags.string("data-dir")!;
   const httpsPort = port(flags, "https-listen-port")!;
   const agent = flags.boolean("disable-agent")
@@ -148,16 +147,6 @@ export function passedOver(flags: FlagValues): string[] {
     `--server (K3S_URL) is passed over: to join ${url}, its token is needed, too (--token, K3S_TOKEN); ` +
       "without one this server is a cluster of its own",
   ];
-}
-
-/** Settings of Kubernetes' own components: those that k3ts has no counterpart of are refused, not ignored. */
-function refuseComponentArguments(flags: FlagValues): void {
-  for (const name of ["kube-apiserver-arg", "kube-controller-manager-arg", "kube-scheduler-arg", "kube-proxy-arg"]) {
-    const [first] = flags.list(name);
-    if (first !== undefined) {
-      throw new ConfigurationError(`--${name}=${first} is not supported by this version of k3ts; remove it`);
-    }
-  }
 }
 
 const components = [

@@ -126,7 +126,7 @@ export async function token(args: readonly string[]): Promise<number> {
     });
   program
     .command("rotate")
-    .description("Change the server's token")
+    .description("Change the server's token (not supported by this version of k3ts)")
     .action(() => {
       throw new Error("k3ts token rotate is not supported by this version of k3ts");
     });

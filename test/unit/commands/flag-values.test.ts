@@ -58,6 +58,11 @@ describe("flags (K3s documentation, configuration file and server flags)", () =>
     },
     { rule: "a flag that cannot be honoured", args: ["--rootless"], message: /--rootless is not supported/ },
     {
+      rule: "settings of a component that it is not made of",
+      args: ["--kube-apiserver-arg", "audit-log-path=/log"],
+      message: /^--kube-apiserver-arg is not supported by this version of k3ts; remove it$/,
+    },
+    {
       rule: "a variable that cannot be honoured",
       args: [],
       environment: { K3S_SYSTEM_DEFAULT_REGISTRY: "registry.example" },
@@ -73,6 +78,12 @@ describe("flags (K3s documentation, configuration file and server flags)", () =>
       );
     });
   }
+
+  it("an agent refuses settings of the service proxy, too, and passes over empty ones", () => {
+    const agent = (args: string[]) => readFlags("k3ts agent", agentFlags, args, {}, () => {});
+    assert.throws(() => agent(["--kube-proxy-arg=proxy-mode=ipvs"]), /^ConfigurationError: --kube-proxy-arg is not/);
+    assert.deepEqual(agent(["--kube-proxy-arg="]).list("kube-proxy-arg"), []);
+  });
 
   it("a boolean takes its value only behind an equals sign", () => {
     const flags = read(["--debug", "--disable-agent=false"]);
