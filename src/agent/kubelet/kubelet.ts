@@ -6,6 +6,7 @@ import { type Pod, pods } from "../../api/generated/core-v1.ts";
 import type { Client } from "../../client/client.ts";
 import { EventRecorder } from "../../client/events.ts";
 import { createInformer } from "../../client/informer.ts";
+import { isOlder } from "../../client/resource-version.ts";
 import { type Clock, clusterClock as defaultClusterClock, ioClock as defaultIoClock } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { type DeepReadonly, keyOf } from "../../machinery/object.ts";
@@ -157,21 +158,27 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
         logger,
       })
     : undefined;
-  const see = (pod: Pod): void => {
+  const see = (pod: Pod, isSetBack = false): void => {
     // A mirror pod shows a static pod in the API; the static pod's own worker runs it.
     const mirrored = pod.metadata.annotations?.[mirrorAnnotation];
+    if (isSetBack) context.statuses.forget(mirrored ?? uidOf(pod));
     if (mirrored) {
       workers.get(mirrored)?.wake();
       staticPods?.checkMirror(pod);
       return;
     }
     const known = workers.get(uidOf(pod));
-    if (known) known.update(pod);
-    else workers.set(uidOf(pod), new PodWorker(pod, context));
+    if (known && !isSetBack) known.update(pod);
+    else {
+      // What the pod has come to since the snapshot, its end even, is not so any more: as after a restart of the agent, a
+      // new worker takes over what runs.
+      known?.stop();
+      workers.set(uidOf(pod), new PodWorker(pod, context));
+    }
   };
   informer.on({
     add: (pod) => see(pod as Pod),
-    update: (pod) => see(pod as Pod),
+    update: (pod, old) => see(pod as Pod, isOlder(pod, old)),
     delete: (pod) => {
       workers.get(uidOf(pod as Pod))?.remove();
       if (pod.metadata.annotations?.[mirrorAnnotation]) staticPods?.mirrorAll();

@@ -5,6 +5,7 @@ import { type ContainerImage, type Node, type NodeCondition, nodes } from "../..
 import { Backoff } from "../../client/backoff.ts";
 import type { Client } from "../../client/client.ts";
 import { createInformer } from "../../client/informer.ts";
+import { isOlder } from "../../client/resource-version.ts";
 import { type Clock, formatMicroTime, formatTime } from "../../machinery/clock.ts";
 import { deepEqual } from "../../machinery/equality.ts";
 import type { Logger } from "../../machinery/log.ts";
@@ -110,7 +111,11 @@ export class NodeRegistration {
     };
     informer.on({
       add: (node) => see(node as Node),
-      update: (node) => see(node as Node),
+      update: (node, old) => {
+        // Set back to a snapshot: what was reported last does not stand there.
+        if (isOlder(node, old)) this.#node = undefined;
+        see(node as Node);
+      },
       delete: (node) => {
         if (node.metadata.uid !== this.#node?.metadata.uid) return;
         logger.warn({ node: nodeName }, "Node was deleted; it registers again");

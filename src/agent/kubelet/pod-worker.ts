@@ -391,7 +391,8 @@ export class PodWorker {
       images.forget(this.uid);
       this.#tornDown = true;
     }
-    if (this.#gone || this.#pod.metadata.deletionTimestamp) await this.#finish();
+    // The pod of a worker that was stopped is another one's.
+    if ((this.#gone || this.#pod.metadata.deletionTimestamp) && !this.#loop.stopped) await this.#finish();
     return Number.POSITIVE_INFINITY;
   }
 
@@ -438,7 +439,7 @@ export class PodWorker {
 
   #writeStatus(terminating: boolean): void {
     const { statuses, clusterClock, hostIps } = this.#context;
-    if (this.#gone) return;
+    if (this.#gone || this.#loop.stopped) return;
     const { spec, metadata } = this.#taken;
     const generation = metadata.generation === undefined ? {} : { generation: metadata.generation };
     const taken = { ...this.#pod, metadata: { ...this.#pod.metadata, ...generation }, spec: spec! };

@@ -1,5 +1,6 @@
 import { type Pod, type PodStatus, pods } from "../../api/generated/core-v1.ts";
 import type { Client } from "../../client/client.ts";
+import { isOlder } from "../../client/resource-version.ts";
 import type { Clock } from "../../machinery/clock.ts";
 import { deepEqual } from "../../machinery/equality.ts";
 import type { Logger } from "../../machinery/log.ts";
@@ -64,7 +65,7 @@ export class StatusWriter {
   latest(pod: Pod): Pod {
     const written = this.#pending.get(uidOf(pod))?.written;
     if (!written) return pod;
-    return newer(written, pod) ? { ...pod, status: written.status! } : pod;
+    return isOlder(pod, written) ? { ...pod, status: written.status! } : pod;
   }
 
   /** Asks for a status to be written. */
@@ -109,7 +110,7 @@ export class StatusWriter {
       const pod = this.#standIn(entry.pod);
       if (!pod) return;
       const { name = "", namespace = "" } = pod.metadata;
-      base ??= entry.written && newer(entry.written, pod) ? entry.written : pod;
+      base ??= entry.written && isOlder(pod, entry.written) ? entry.written : pod;
       const foreign = (base.status?.conditions ?? []).filter(({ type }) => !ownConditions.has(type));
       const wanted: PodStatus = {
         ...status,
@@ -147,8 +148,4 @@ export class StatusWriter {
       }
     }
   }
-}
-
-function newer(a: Pod, b: Pod): boolean {
-  return Number(a.metadata.resourceVersion ?? 0) > Number(b.metadata.resourceVersion ?? 0);
 }

@@ -30,9 +30,18 @@ class NodeApi {
   /** Sets the node as somebody else would, and tells those who watch. */
   put(node: Node): Node {
     const metadata = { uid: `uid-${++this.#version}`, ...node.metadata, resourceVersion: String(++this.#version) };
-    this.node = { ...node, metadata };
+    return this.restore({ ...node, metadata });
+  }
+
+  /** Sets the node back to what it was. */
+  restore(node: Node): Node {
+    this.node = node;
     for (const push of this.#watchers) push({ type: "MODIFIED", object: this.node });
     return this.node;
+  }
+
+  get watched(): boolean {
+    return this.#watchers.length > 0;
   }
 
   remove(): void {
@@ -237,5 +246,17 @@ test("a wrong word on our readiness is put right, and a deleted node comes back"
   const { uid } = api.node!.metadata;
   api.remove();
   await eventually(() => assert.ok(api.node && api.node.metadata.uid !== uid));
+  await ready("True");
+});
+
+test("a node that was set back to a snapshot is reported anew, whatever was reported since", async (t) => {
+  const { api, ready } = rig(t);
+  await ready("True");
+  await eventually(() => assert.ok(api.watched));
+  const conditions = api.node!.status!.conditions!.map((entry) =>
+    entry.type === "Ready" ? { ...entry, status: "Unknown" } : entry,
+  );
+  const { metadata, status } = api.node!;
+  api.restore({ ...api.node!, metadata: { ...metadata, resourceVersion: "1" }, status: { ...status, conditions } });
   await ready("True");
 });

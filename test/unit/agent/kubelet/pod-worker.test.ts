@@ -220,6 +220,38 @@ test("after a restart of the agent containers are found again, and their readine
   );
 });
 
+test("a worker that is stopped in the middle of an end leaves the pod to the next one", async (t) => {
+  const rig = workerRig(t, pod());
+  await running(rig, "main 0");
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { images } = rig.context;
+  const { forget } = images;
+  let tornDown = false;
+  images.forget = (uid) => {
+    tornDown = true;
+    forget(uid);
+  };
+  const stopPodSandbox = rig.runtime.stopPodSandbox.bind(rig.runtime);
+  let stopping = false;
+  rig.runtime.stopPodSandbox = (id) => {
+    stopping = true;
+    return promise.then(() => stopPodSandbox(id));
+  };
+  rig.remove(0);
+  await rig.until(() => assert.ok(stopping));
+  const { deletionTimestamp: _, deletionGracePeriodSeconds: __, ...metadata } = rig.pod.metadata;
+  rig.restart({ ...rig.pod, metadata });
+  resolve();
+  await rig.until(() => assert.ok(tornDown));
+  rig.worker.wake();
+  await rig.until(() => {
+    assert.deepEqual([rig.runtime.running().length, rig.status?.phase], [1, "Running"]);
+    assert.ok(rig.runtime.sandboxes.some(({ ready }) => ready));
+  });
+  assert.deepEqual(rig.finished, []);
+  assert.ok(!rig.runtime.calls.includes("delete pod"));
+});
+
 test("a failed liveness probe kills the container, which restarts", async (t) => {
   const spec = container("main", { livenessProbe: { ...exec("live"), periodSeconds: 1, failureThreshold: 1 } });
   const rig = workerRig(t, pod({ containers: [spec] }));

@@ -73,8 +73,9 @@ export function workerRig(test: TestContext, pod: Pod, more: Partial<WorkerConte
     onFinished: (uid) => finished.push(uid),
     ...more,
   };
-  const start = () => {
+  const start = (found: Pod = current) => {
     worker?.stop();
+    current = found;
     const fresh = new PodWorker(current, context);
     worker = fresh;
     runtime.onEvent = () => fresh.wake();
@@ -102,7 +103,7 @@ export function workerRig(test: TestContext, pod: Pod, more: Partial<WorkerConte
       return worker!;
     },
     change,
-    /** A new worker in place of the old one, as after a restart of the agent. */
+    /** A new worker in place of the old one, as after a restart of the agent; it may find another state of the pod. */
     restart: start,
     /** Asks for the pod's deletion, as the API does it. */
     remove(graceSeconds: number) {
