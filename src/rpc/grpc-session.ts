@@ -1,7 +1,8 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, type OutgoingHttpHeaders } from "node:http2";
-import { createConnection, isIP } from "node:net";
+import { createConnection, isIP, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { Clock, Timer } from "../machinery/clock.ts";
+import type { Field } from "./hpack.ts";
+import { Http2Connection, type Http2Stream, type StreamReader } from "./http2-connection.ts";
 
 /** Where the server is: a unix socket, or an address with TLS (or without, for tests on loopback). */
 export type GrpcTarget =
@@ -18,126 +19,124 @@ export interface SessionOptions {
   readonly keepAliveMs?: number;
 }
 
-/** What may be under way to us unread, a stream and in all: the 64 KB of HTTP/2 slow down whatever is not next door. */
-const streamWindowBytes = 4 * 1024 * 1024;
-const sessionWindowBytes = 16 * 1024 * 1024;
-
 /** One HTTP/2 connection to a gRPC server. */
 export class GrpcSession {
-  readonly #session: ClientHttp2Session;
+  readonly #connection: Http2Connection;
   readonly #clock: Clock;
   readonly #keepAliveMs: number | undefined;
-  #open = 0;
+  /** The same for every call. */
+  readonly #fields: readonly Field[];
+  readonly #late: Timer | undefined;
   #interval: Timer | undefined;
   /** Runs while a sign of life is awaited. */
   #silence: Timer | undefined;
-  #usable = true;
-  #ready = false;
-  #broken: Error | undefined;
-  /** Calls that wait for the server's first word. */
+  #greeted = false;
+  /** Calls that wait for the server's first word, or for others to end. */
   #waiting: { readonly begin: () => void; readonly fail: (error: Error | undefined) => void }[] = [];
 
   constructor(target: GrpcTarget, clock: Clock, options: SessionOptions) {
     this.#clock = clock;
     this.#keepAliveMs = options.keepAliveMs;
-    const session = connect(authorityOf(target), {
-      settings: { enablePush: false, initialWindowSize: streamWindowBytes },
-      createConnection: () => {
-        if ("socketPath" in target) return createConnection({ path: target.socketPath });
-        const { host, port, tls } = target;
-        if (!tls) return createConnection({ host, port, noDelay: true });
-        // An address cannot be asked for by name in the handshake; it is still checked against the certificate.
-        return connectTls({ host, port, ALPNProtocols: ["h2"], ...(isIP(host) ? {} : { servername: host }), ...tls });
-      },
+    this.#fields = [
+      [":method", "POST"],
+      [":scheme", "tls" in target && target.tls ? "https" : "http"],
+      [":authority", authorityOf(target)],
+      ["content-type", "application/grpc"],
+      ["te", "trailers"],
+    ];
+    this.#connection = new Http2Connection(connectTo(target), {
+      onRoom: () => this.#onRoom(),
+      onPong: () => this.#onPong(),
+      onClose: () => this.#onClose(),
     });
-    this.#session = session;
     const { connectTimeoutMs } = options;
-    const late =
-      connectTimeoutMs === undefined
-        ? undefined
-        : clock.after(connectTimeoutMs, () => this.destroy(`no connection after ${connectTimeoutMs} ms`));
-    // The calls on the session report what broke; without a listener the process would end.
-    session.on("error", (error) => {
-      this.#usable = false;
-      this.#broken = error;
-    });
-    session.on("goaway", () => {
-      this.#usable = false;
-    });
-    session.on("close", () => {
-      this.#usable = false;
-      for (const timer of [late, this.#interval, this.#silence]) timer?.cancel();
-      for (const { fail } of this.#waiting.splice(0)) fail(this.#broken);
-    });
-    session.once("connect", () => {
-      // Node tells of a connection also when it was ended in the same moment.
-      if (!session.destroyed) session.setLocalWindowSize(sessionWindowBytes);
-    });
-    session.once("remoteSettings", () => {
-      late?.cancel();
-      this.#ready = true;
-      for (const { begin } of this.#waiting.splice(0)) begin();
-    });
+    if (connectTimeoutMs !== undefined)
+      this.#late = clock.after(connectTimeoutMs, () => this.destroy(`no connection after ${connectTimeoutMs} ms`));
   }
 
   /** Whether calls can begin here. */
   get usable(): boolean {
-    return this.#usable && !this.#session.closed && !this.#session.destroyed;
+    return this.#connection.usable;
   }
 
   /**
-   * Calls `begin`, in which requests can be made, when the server has said its first word: what is sent before may reach
+   * Calls `begin`, in which a request can be made, when the server has said its first word: what is sent before may reach
    * nobody, a proxy for example, and would count as sent. Calls `fail` when that does not come.
    */
   whenReady(begin: () => void, fail: (error: Error | undefined) => void): void {
-    if (this.#ready) begin();
+    if (this.#waiting.length === 0 && this.#connection.hasRoom) begin();
     else this.#waiting.push({ begin, fail });
   }
 
-  request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
-    const stream = this.#session.request(headers, { endStream: false });
-    this.#open++;
-    stream.once("close", () => this.#open--);
+  /** Sends the headers of a call. @param once fields that another call will hardly have */
+  request(path: string, metadata: readonly Field[], once: readonly Field[], reader: StreamReader): Http2Stream {
+    // Those with a colon come first.
+    const stream = this.#connection.open([[":path", path], ...this.#fields, ...metadata], once, reader);
     this.#keepAlive();
     return stream;
   }
 
   /** Ends the connection and every call on it. */
   destroy(reason?: string): void {
-    this.#session.destroy(reason === undefined ? undefined : new Error(reason));
+    this.#connection.destroy(reason === undefined ? undefined : new Error(reason));
   }
 
   /** Asks for a sign of life, and ends the connection when there is none in this time. One question at a time. */
   probe(patienceMs: number): void {
-    const session = this.#session;
-    if (this.#silence || session.destroyed) return;
+    if (this.#silence || !this.usable) return;
     this.#interval?.cancel();
     this.#interval = undefined;
     this.#silence = this.#clock.after(patienceMs, () =>
       this.destroy(`the server gave no sign of life for ${patienceMs} ms`),
     );
-    const ask = () =>
-      session.ping(() => {
-        this.#silence?.cancel();
-        this.#silence = undefined;
-        if (this.#open > 0) this.#keepAlive();
-      });
-    if (this.#ready) ask();
-    else session.once("remoteSettings", ask);
+    this.#connection.ping();
   }
 
   #keepAlive(): void {
     const everyMs = this.#keepAliveMs;
-    if (everyMs === undefined || this.#interval || this.#silence || this.#session.destroyed) return;
+    if (everyMs === undefined || this.#interval || this.#silence) return;
     this.#interval = this.#clock.after(everyMs, () => {
       this.#interval = undefined;
-      if (this.#open > 0) this.probe(everyMs);
+      if (this.#connection.size > 0) this.probe(everyMs);
     });
+  }
+
+  #onRoom(): void {
+    if (!this.#greeted) {
+      this.#greeted = true;
+      this.#late?.cancel();
+    }
+    // A call that was given up meanwhile takes no room.
+    while (this.#connection.hasRoom && this.#waiting.length > 0) this.#waiting.shift()!.begin();
+    if (!this.usable) this.#failWaiting();
+  }
+
+  #onPong(): void {
+    this.#silence?.cancel();
+    this.#silence = undefined;
+    if (this.#connection.size > 0) this.#keepAlive();
+  }
+
+  #onClose(): void {
+    for (const timer of [this.#late, this.#interval, this.#silence]) timer?.cancel();
+    this.#failWaiting();
+  }
+
+  #failWaiting(): void {
+    for (const { fail } of this.#waiting.splice(0)) fail(this.#connection.error);
   }
 }
 
+function connectTo(target: GrpcTarget): Socket {
+  if ("socketPath" in target) return createConnection({ path: target.socketPath });
+  const { host, port, tls } = target;
+  if (!tls) return createConnection({ host, port });
+  // An address cannot be asked for by name in the handshake; it is still checked against the certificate.
+  return connectTls({ host, port, ALPNProtocols: ["h2"], ...(isIP(host) ? {} : { servername: host }), ...tls });
+}
+
 function authorityOf(target: GrpcTarget): string {
-  if ("socketPath" in target) return "http://localhost";
+  if ("socketPath" in target) return "localhost";
   const host = target.host.includes(":") ? `[${target.host}]` : target.host;
-  return `${target.tls ? "https" : "http"}://${host}:${target.port}`;
+  return `${host}:${target.port}`;
 }

@@ -7,6 +7,16 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { decodeMessage, encodeMessage, message, string } from "../../../src/machinery/protobuf.ts";
 import { GrpcClient, GrpcError } from "../../../src/rpc/grpc-client.ts";
+import { HeaderWriter } from "../../../src/rpc/hpack.ts";
+import {
+  frameFlag,
+  frameType,
+  Http2FrameReader,
+  preface,
+  setting,
+  settingsPayload,
+  writeFrame,
+} from "../../../src/rpc/http2-frames.ts";
 import { eventually } from "../../support/eventually.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
@@ -262,3 +272,52 @@ test("a client that is closed at any moment of its connecting ends its calls, an
       assert.match(await ended, /^(answered|UNAVAILABLE|CANCELLED)$/);
     }
   }));
+
+test("calls beyond what the server takes at once wait for others to end, and may be given up before", async () => {
+  const headers = new HeaderWriter();
+  headers.allowTable(0);
+  const asked: { readonly id: number; readonly socket: Socket }[] = [];
+  const server = createNetServer((socket) => {
+    const frames = new Http2FrameReader();
+    // Two streams at once.
+    socket.write(writeFrame(frameType.settings, 0, 0, settingsPayload([[setting.mostStreams, 2]])));
+    socket.on("data", (piece) => {
+      // The greeting is no frame.
+      const bytes = piece.subarray(0, preface.length).equals(preface) ? piece.subarray(preface.length) : piece;
+      frames.push(bytes, (type, _, id) => void (type === frameType.headers && asked.push({ id, socket })));
+    });
+  });
+  const answerOne = () => {
+    const { id, socket } = asked.shift()!;
+    socket.write(writeFrame(frameType.headers, frameFlag.endHeaders, id, headers.write([[":status", "200"]])));
+    socket.write(writeFrame(frameType.data, 0, id, frame(`${id}`)));
+    const flags = frameFlag.endHeaders | frameFlag.endStream;
+    socket.write(writeFrame(frameType.headers, flags, id, headers.write([["grpc-status", "0"]])));
+  };
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const clock = new FakeClock();
+  const client = new GrpcClient({ host: "127.0.0.1", port: (server.address() as AddressInfo).port }, { clock });
+  const calls = [1, 2, 3].map((value) => client.unary(method("Unary"), { text: `${value}` }));
+  const late = client.unary(method("Unary"), {}, { timeoutMs: 20 });
+  const given = assert.rejects(late, { code: "DEADLINE_EXCEEDED", unsent: true });
+  const last = client.unary(method("Unary"), { text: "last" });
+  await eventually(() => assert.equal(asked.length, 2), 60_000);
+  await clock.advance(20);
+  await given;
+  for (const [answered, open] of [
+    [0, 2],
+    [1, 2],
+    [2, 1],
+  ] as const) {
+    answerOne();
+    await calls[answered];
+    await eventually(() => assert.equal(asked.length, open), 60_000);
+  }
+  answerOne();
+  assert.deepEqual(
+    await Promise.all([...calls, last]),
+    ["1", "3", "5", "7"].map((text) => ({ text })),
+  );
+  client.close();
+  await new Promise((resolve) => server.close(resolve));
+});
