@@ -4,6 +4,7 @@ import { type Connection, createConnection } from "mysql2/promise";
 import type { Clock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { SqlAddress, SqlEndpoint } from "../datastore-endpoint.ts";
+import { withinDeadline } from "../sql/deadline.ts";
 import type { TlsMaterial } from "../sql/read-files.ts";
 import { redact } from "../sql/redact.ts";
 import { type SqlDatabase, SqlFailure } from "../sql/sql-database.ts";
@@ -31,6 +32,7 @@ export class MysqlDatabase implements SqlDatabase {
   readonly #endpoint: SqlEndpoint;
   readonly #options: MysqlOptions;
   readonly #tls: TlsMaterial;
+  readonly #clock: Clock;
   /** Marks the listener of this process. */
   readonly #own = randomUUID().slice(0, 8);
   readonly #doorbell: Doorbell;
@@ -45,6 +47,7 @@ export class MysqlDatabase implements SqlDatabase {
     this.#endpoint = options.endpoint;
     this.#options = options.options;
     this.#tls = options.tls;
+    this.#clock = options.clock;
     this.#doorbell = new Doorbell({
       connection: () => this.#bell(),
       clock: options.clock,
@@ -112,8 +115,11 @@ export class MysqlDatabase implements SqlDatabase {
     }
     // Without a listener, a connection that breaks while nobody uses it would end the process.
     connection.on("error", () => {});
+    const session = { close: () => connection.destroy() };
     try {
-      await connection.query([...sessionSettings, ...settings].join("; "));
+      await withinDeadline(this.#clock, session, connectTimeoutMs, () =>
+        connection.query([...sessionSettings, ...settings].join("; ")),
+      );
       return connection;
     } catch (error) {
       connection.destroy();

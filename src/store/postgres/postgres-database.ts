@@ -2,6 +2,7 @@ import pg, { type Client } from "pg";
 import type { Clock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { SqlEndpoint } from "../datastore-endpoint.ts";
+import { withinDeadline } from "../sql/deadline.ts";
 import type { TlsMaterial } from "../sql/read-files.ts";
 import { redact } from "../sql/redact.ts";
 import { type SqlDatabase, SqlFailure } from "../sql/sql-database.ts";
@@ -67,17 +68,14 @@ export class PostgresDatabase implements SqlDatabase {
 
   async connect(): Promise<PostgresSession> {
     const { password, database } = this.#endpoint;
+    let session: PostgresSession | undefined;
     try {
       const client = await this.#client(database);
-      const session = new PostgresSession({
-        client,
-        clock: this.#clock,
-        password,
-        ownBackends: this.#ownBackends,
-      });
-      await client.query(sessionSettings);
+      session = new PostgresSession({ client, clock: this.#clock, password, ownBackends: this.#ownBackends });
+      await withinDeadline(this.#clock, session, connectTimeoutMs, () => client.query(sessionSettings));
       return session;
     } catch (error) {
+      session?.close();
       throw postgresFailure(error, password);
     }
   }
