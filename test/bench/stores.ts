@@ -1,4 +1,4 @@
-import { type DatabaseKind, startDatabase, type TestDatabase } from "../support/database.ts";
+import { type DatabaseKind, startDatabase } from "../support/database.ts";
 import { startServerProcess } from "../support/server-process.ts";
 import { type LoadProcess, startLoadProcess } from "./api/load-process.ts";
 import { changeText, configMapText } from "./api/objects.ts";
@@ -12,6 +12,7 @@ import {
   warmUpSeconds,
 } from "./api/setting.ts";
 import type { Figure, Measured, Measurement } from "./measurement.ts";
+import { nearEndpoint } from "./near-endpoint.ts";
 
 const rounds = 5;
 const changesPerSecond = 50;
@@ -50,12 +51,13 @@ export const stores: Measurement = {
     await using running = new AsyncDisposableStack();
     say("starting SQLite's server");
     const sqlite: Lane = { server: running.use(await startOwnServer()), perSecond: [], created: 0 };
-    const others: (Lane & { readonly store: StoreBudget; readonly database: TestDatabase })[] = [];
+    const others: (Lane & { readonly store: StoreBudget; readonly env: Record<string, string> })[] = [];
     for (const store of budgets) {
       say(`starting ${store.name} and its server`);
       const database = running.use(await startDatabase(store.kind));
-      const server = running.use(await startOwnServer({ env: environmentOf(database) }));
-      others.push({ store, database, server, perSecond: [], created: 0 });
+      const env = { K3S_DATASTORE_ENDPOINT: await nearEndpoint(database), K3S_TOKEN: "bench" };
+      const server = running.use(await startOwnServer({ env }));
+      others.push({ store, env, server, perSecond: [], created: 0 });
     }
     const lanes = [sqlite, ...others];
     for (const lane of lanes) await create(load, lane, warmUpSeconds);
@@ -74,9 +76,9 @@ export const stores: Measurement = {
       }),
     );
     const seen: Measured[] = [];
-    for (const { store, database, server } of others) {
+    for (const { store, env, server } of others) {
       say(`changes on ${store.name}, watched through another server`);
-      seen.push(await measureSeen(load, writer, store, database, server));
+      seen.push(await measureSeen(load, writer, store, env, server));
     }
     return {
       figures: [...creates, ...seen.flatMap(({ figures }) => figures)],
@@ -87,10 +89,6 @@ export const stores: Measurement = {
     };
   },
 };
-
-function environmentOf(database: TestDatabase): Record<string, string> {
-  return { K3S_DATASTORE_ENDPOINT: database.endpoint, K3S_TOKEN: "bench" };
-}
 
 async function create(load: LoadProcess, lane: Lane, seconds: number): Promise<number> {
   const pattern = {
@@ -109,7 +107,7 @@ async function measureSeen(
   load: LoadProcess,
   writer: LoadProcess,
   store: StoreBudget,
-  database: TestDatabase,
+  env: Record<string, string>,
   own: OwnServer,
 ): Promise<Measured> {
   const objects = collection("configmaps", "watched");
@@ -126,7 +124,7 @@ async function measureSeen(
   const other = await startServerProcess({
     program: [...serverFlags(), bundle],
     args: ["--node-name", "another", "--advertise-address", "192.0.2.2"],
-    env: environmentOf(database),
+    env,
   });
   stack.defer(() => other.stop());
   const path = `${objects}?watch=1&allowWatchBookmarks=true&resourceVersion=${await newestRevision(own, "watched")}`;
