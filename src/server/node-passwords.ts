@@ -16,9 +16,19 @@ const keyBytes = 64;
 const cost = { N: 2 ** logN, r: 8, p: 1, maxmem: 64 * 1024 * 1024 };
 const namespace = "kube-system";
 
-/** The Secret in which a node's password is kept (K3s' name). */
+/** K3s' names. */
+const suffix = ".node-password.k3s";
+const secretType = "k3s.cattle.io/node-password";
+
+/** The Secret in which a node's password is kept. */
 export function nodePasswordSecretName(node: string): string {
-  return `${node}.node-password.k3s`;
+  return node + suffix;
+}
+
+/** The node whose password a Secret keeps, if it does, as the only one of a list. */
+export function nodeOfPasswordSecret(metadata: { readonly name?: string; readonly namespace?: string }): string[] {
+  const { name = "" } = metadata;
+  return metadata.namespace === namespace && name.endsWith(suffix) ? [name.slice(0, -suffix.length)] : [];
 }
 
 /** K3s' format: `$1:<salt, hex>:15:8:1:<key, base64>`. */
@@ -51,6 +61,7 @@ export async function ensureNodePassword(client: Client, node: string, password:
     }
     const secret: Secret = {
       metadata: { name, namespace },
+      type: secretType,
       immutable: true,
       data: { hash: Buffer.from(await hashNodePassword(password)).toString("base64") },
     };

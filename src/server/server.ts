@@ -33,6 +33,7 @@ import { startOwnEtcd } from "./etcd/own-etcd.ts";
 import { defaultKubeconfigPath, renderComponentKubeconfig, renderKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
 import { deployManifests } from "./manifests/deploy.ts";
 import { writePackagedManifests } from "./manifests/packaged.ts";
+import { nodePasswordController } from "./node-password-controller.ts";
 import { nodePasswordSecretName, nothingFor } from "./node-passwords.ts";
 import { openCluster } from "./open-cluster.ts";
 import { peerCertificate } from "./peer-certificate.ts";
@@ -246,7 +247,7 @@ export async function startServer(
             clock: clusterClock,
           }),
         },
-        clusterControllers: etcd?.controllers ?? [],
+        clusterControllers: [nodePasswordController, ...(etcd?.controllers ?? [])],
         logger,
         signal,
       },
