@@ -2,20 +2,18 @@ import { endpoints, services } from "../api/generated/core-v1.ts";
 import { type EndpointSlice, endpointSlices } from "../api/generated/discovery-v1.ts";
 import type { DeepReadonly } from "../machinery/object.ts";
 import { type KubeObject, keyOf } from "../machinery/object.ts";
-import { StatusError } from "../machinery/status.ts";
 import { type ControllerFactory, type Watch, watch } from "./controller.ts";
 import {
   type EndpointsView,
   isMirrored,
-  type Mirror,
   managedByLabel,
   mirroringManager,
   planMirrors,
   serviceNameLabel,
 } from "./endpoint-slice-mirroring-plan.ts";
 import { Expectations } from "./shared/expectations.ts";
-import { controllerReference, mutable } from "./shared/owned.ts";
-import { isNamespaceTerminating } from "./shared/pod-control.ts";
+import { controllerReference } from "./shared/owned.ts";
+import { SliceWriter } from "./shared/slice-writer.ts";
 
 type SliceView = DeepReadonly<EndpointSlice>;
 
@@ -49,41 +47,7 @@ export const endpointSliceMirroringController: ControllerFactory = {
       return concerned || slices.byIndex("mirrored", key).length > 0 ? [key] : [];
     };
 
-    const create = async (key: string, owner: EndpointsView, mirror: Mirror, signal: AbortSignal) => {
-      const { name = "", namespace = "" } = owner.metadata;
-      expectations.expectCreations(key, 1);
-      try {
-        const metadata = {
-          generateName: `${name}-`,
-          namespace,
-          labels: { ...mirror.labels },
-          ...(Object.keys(mirror.annotations).length > 0 ? { annotations: { ...mirror.annotations } } : {}),
-          ownerReferences: [controllerReference(endpoints, owner)],
-        };
-        await client.create(endpointSlices, { metadata, ...bodyOf(mirror) }, { namespace, signal });
-      } catch (error) {
-        expectations.creationObserved(key);
-        if (!isNamespaceTerminating(error)) throw error;
-      }
-    };
-    const update = async (owner: EndpointsView, slice: SliceView, mirror: Mirror, signal: AbortSignal) => {
-      const next = { ...mutable<EndpointSlice>(slice), ...bodyOf(mirror) };
-      next.metadata.labels = { ...mirror.labels };
-      next.metadata.annotations = { ...mirror.annotations };
-      next.metadata.ownerReferences = [controllerReference(endpoints, owner)];
-      await client.update(endpointSlices, next, { signal });
-    };
-    const remove = async (key: string, slice: SliceView, signal: AbortSignal) => {
-      const { name = "", namespace = "", uid = "" } = slice.metadata;
-      expectations.expectDeletions(key, [uid]);
-      try {
-        await client.delete(endpointSlices, name, { namespace, preconditions: { uid }, signal });
-      } catch (error) {
-        expectations.deletionObserved(key, uid);
-        if (!(error instanceof StatusError && (error.code === 404 || error.code === 409))) throw error;
-      }
-    };
-
+    const writer = new SliceWriter(client, expectations);
     return {
       watches: [
         observed,
@@ -100,7 +64,7 @@ export const endpointSliceMirroringController: ControllerFactory = {
         const own = slices.byIndex("mirrored", key).filter(({ metadata }) => !metadata.deletionTimestamp);
         const service = serviceInformer.get(key);
         if (!object || !isMirrored(object) || !service || service.spec?.selector !== undefined) {
-          for (const slice of own) await remove(key, slice, signal);
+          for (const slice of own) await writer.remove(key, slice, signal);
           expectations.forget(key);
           return undefined;
         }
@@ -114,21 +78,22 @@ export const endpointSliceMirroringController: ControllerFactory = {
           const text = `A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. ${plan.skipped} addresses were skipped`;
           events.event(endpoints, object, "Warning", "TooManyAddressesToMirror", text);
         }
-        if (!object.metadata.deletionTimestamp) {
-          for (const mirror of plan.create) await create(key, object, mirror, signal);
+        const { name = "", namespace = "", deletionTimestamp } = object.metadata;
+        const ownerReferences = [controllerReference(endpoints, object)];
+        for (const mirror of deletionTimestamp ? [] : plan.create) {
+          const labels = { ...mirror.labels };
+          const annotations =
+            Object.keys(mirror.annotations).length > 0 ? { annotations: { ...mirror.annotations } } : {};
+          const metadata = { generateName: `${name}-`, namespace, labels, ...annotations, ownerReferences };
+          await writer.create(key, metadata, mirror, signal);
         }
-        for (const { slice, mirror } of plan.update) await update(object, slice, mirror, signal);
-        for (const slice of plan.remove) await remove(key, slice, signal);
+        for (const { slice, mirror } of plan.update) {
+          const metadata = { labels: { ...mirror.labels }, annotations: { ...mirror.annotations }, ownerReferences };
+          await writer.update(slice, metadata, mirror, signal);
+        }
+        for (const slice of plan.remove) await writer.remove(key, slice, signal);
         return undefined;
       },
     };
   },
 };
-
-function bodyOf({
-  addressType,
-  ports,
-  endpoints: list,
-}: Mirror): Pick<EndpointSlice, "addressType" | "ports" | "endpoints"> {
-  return { addressType, ports: ports.map((port) => ({ ...port })), endpoints: [...list] };
-}
