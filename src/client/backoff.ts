@@ -1,4 +1,5 @@
 import type { Clock } from "../machinery/clock.ts";
+import { jittered } from "../machinery/jitter.ts";
 
 /** Growing waits between attempts, each with up to half of itself added by chance so that clients spread out. */
 export class Backoff {
@@ -21,7 +22,7 @@ export class Backoff {
 
   /** Waits; rejects with the signal's reason when it aborts first. */
   wait(signal?: AbortSignal): Promise<void> {
-    const delayMs = this.#nextMs * (1 + Math.random() / 2);
+    const delayMs = jittered(this.#nextMs, 0.5);
     this.#nextMs = Math.min(this.#maxMs, this.#nextMs * 2);
     return this.#clock.sleep(delayMs, signal);
   }

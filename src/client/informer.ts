@@ -1,4 +1,5 @@
 import type { Clock } from "../machinery/clock.ts";
+import { jittered } from "../machinery/jitter.ts";
 import type { Logger } from "../machinery/log.ts";
 import { type DeepReadonly, type KubeObject, keyOf, type ResourceType } from "../machinery/object.ts";
 import { StatusError } from "../machinery/status.ts";
@@ -188,7 +189,7 @@ class WatchInformer<T extends KubeObject> implements Informer<T> {
         ? { sendInitialEvents: true, resourceVersionMatch: "NotOlderThan" as const }
         : { resourceVersion: this.#resourceVersion ?? "" }),
       // As client-go: watches end after 5 to 10 minutes, not all at the same moment.
-      timeoutSeconds: Math.floor(300 * (1 + Math.random())),
+      timeoutSeconds: Math.floor(jittered(300, 1)),
       signal,
     });
     for await (const event of events) {

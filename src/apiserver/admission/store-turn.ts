@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Clock, Timer } from "../../machinery/clock.ts";
+import { jittered } from "../../machinery/jitter.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { serviceUnavailable } from "../../machinery/status.ts";
 import type { Store } from "../../store/store.ts";
@@ -123,7 +124,7 @@ export class StoreTurn {
         return;
       }
       if (clock.now() >= untilMs) return;
-      await clock.sleep(pauseMs * (0.5 + Math.random()));
+      await clock.sleep(jittered(pauseMs / 2, 2));
       pauseMs = Math.min(longestPauseMs, pauseMs * 2);
     }
   }
