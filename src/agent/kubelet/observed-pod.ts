@@ -1,6 +1,6 @@
 import type { Cri } from "../containerd/cri.ts";
 import type { ContainerStatus, PodSandboxStatus } from "../containerd/cri-messages.ts";
-import type { RuntimeAmounts } from "./container-amounts.ts";
+import type { RuntimeAmounts } from "./container-resources.ts";
 import { runtimeAnnotations, runtimeLabels } from "./runtime-config.ts";
 
 export interface ObservedContainer {

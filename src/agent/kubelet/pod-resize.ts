@@ -1,7 +1,7 @@
 import type { Pod, PodCondition } from "../../api/generated/core-v1.ts";
 import { deepEqual } from "../../machinery/equality.ts";
 import type { ContainerResources } from "../containerd/cri-messages.ts";
-import { changedBetween, changedFrom, needsRestart, type Resizable, type Resources } from "./container-amounts.ts";
+import { changedBetween, changedFrom, needsRestart, type Resizable, type Resources } from "./container-resources.ts";
 import type { ObservedContainer, ObservedPod } from "./observed-pod.ts";
 import type { Action } from "./plan.ts";
 import { type AnyContainer, allContainers, type ContainerKind } from "./pod-facts.ts";

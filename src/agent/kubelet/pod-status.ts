@@ -7,7 +7,7 @@ import type {
   PodStatus,
 } from "../../api/generated/core-v1.ts";
 import { formatTime } from "../../machinery/clock.ts";
-import { reportedResources } from "./container-amounts.ts";
+import { reportedResources } from "./container-resources.ts";
 import type { ObservedContainer, ObservedPod } from "./observed-pod.ts";
 import { restarts } from "./plan.ts";
 import { type AnyContainer, allContainers, type ContainerKind, isSidecar, qosClassOf } from "./pod-facts.ts";

@@ -4,7 +4,7 @@ import type {
   ContainerResources,
   PodSandboxConfig,
 } from "../../../../src/agent/containerd/cri-messages.ts";
-import type { RuntimeAmounts } from "../../../../src/agent/kubelet/container-amounts.ts";
+import type { RuntimeAmounts } from "../../../../src/agent/kubelet/container-resources.ts";
 import { runtimeLabels } from "../../../../src/agent/kubelet/runtime-config.ts";
 import type { Clock } from "../../../../src/machinery/clock.ts";
 

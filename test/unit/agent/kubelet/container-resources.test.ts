@@ -5,7 +5,7 @@ import {
   changedFrom,
   needsRestart,
   reportedResources,
-} from "../../../../src/agent/kubelet/container-amounts.ts";
+} from "../../../../src/agent/kubelet/container-resources.ts";
 import { container } from "./pod-fixture.ts";
 
 const has = { cpuShares: 102, cpuQuota: 20_000, cpuPeriod: 100_000, memoryLimitInBytes: 64 * 1024 ** 2 };
