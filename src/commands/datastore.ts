@@ -2,13 +2,17 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
 import { serverLeasePrefix } from "../apiserver/kubernetes-service/server-leases.ts";
-import { clusterClock } from "../machinery/clock.ts";
+import { clusterClock, ioClock } from "../machinery/clock.ts";
 import { ConfigurationError } from "../machinery/configuration-error.ts";
 import { silentLogger } from "../machinery/log.ts";
+import { etcdDirectoryOf, isInitialized, putAside } from "../server/etcd/data-directory.ts";
 import { migrateCluster } from "../server/migrate-cluster.ts";
 import { type DatastoreFiles, describeDatastore, parseDatastoreEndpoint } from "../store/datastore-endpoint.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
+import { interruptible } from "./interruptible.ts";
+
+type Flags = Record<string, string | undefined>;
 
 /** `k3ts datastore`: moves a cluster from one store to another. @returns the exit code */
 export async function datastore(args: readonly string[]): Promise<number> {
@@ -18,9 +22,12 @@ export async function datastore(args: readonly string[]): Promise<number> {
     .description("Copy all data of a stopped cluster into an empty store, and compare it at the end")
     .option(
       "--from <endpoint>",
-      "the present store, as --datastore-endpoint takes it (default: the data directory's SQLite)",
+      "the present store, as --datastore-endpoint takes it (default: the data directory's embedded etcd or SQLite)",
     )
-    .requiredOption("--to <endpoint>", "the new store, as --datastore-endpoint takes it")
+    .requiredOption(
+      "--to <endpoint>",
+      'the new store, as --datastore-endpoint takes it ("sqlite": the data directory\'s)',
+    )
     .option("-d, --data-dir <folder>", "the server's data", "/var/lib/rancher/k3s")
     .option("--force", "go on although servers seem to use the present store");
   for (const side of ["from", "to"]) {
@@ -29,29 +36,58 @@ export async function datastore(args: readonly string[]): Promise<number> {
       .option(`--${side}-certfile <file>`, "client certificate to show it")
       .option(`--${side}-keyfile <file>`, "the certificate's key");
   }
-  migrate.action(async (flags: Record<string, string | undefined>) => {
-    if (describe(flags["from"]) === describe(flags["to"])) {
-      throw new ConfigurationError("--from and --to name the same store");
-    }
-    const from = await openSide("from", flags);
-    try {
-      if (!flags["force"]) await refuseWhileUsed(from);
-      const to = await openSide("to", flags);
-      try {
-        await move(from, to, describe(flags["from"]));
-      } finally {
-        await to.close();
+  migrate.action(async (flags: Flags) => {
+    const directory = join(flags["dataDir"]!, "server");
+    // As for a server: a member's data is where the cluster lives.
+    if (flags["from"] === undefined && isInitialized(etcdDirectoryOf(directory))) {
+      await moveFromMember(directory, flags);
+    } else {
+      if (describe(flags["from"]) === describe(flags["to"])) {
+        throw new ConfigurationError("--from and --to name the same store");
       }
-    } finally {
-      await from.close();
+      const from = await openSide("from", flags);
+      try {
+        await moveFrom(from, describe(flags["from"]), flags);
+      } finally {
+        await from.close();
+      }
     }
-    process.stdout.write(`Start the servers with --datastore-endpoint ${describe(flags["to"])} now.\n`);
+    process.stdout.write(`${whatNow(flags["to"]!)}\n`);
   });
   await program.parseAsync(args, { from: "user" });
   return 0;
 }
 
-async function openSide(side: "from" | "to", flags: Record<string, string | undefined>): Promise<Store> {
+/** Moves what this server has in embedded etcd, and puts its member's data aside: it would go before any other store. */
+async function moveFromMember(directory: string, flags: Flags): Promise<void> {
+  const { withMemberData } = await import("../server/etcd/member-data.ts");
+  await interruptible((signal) =>
+    withMemberData(directory, { logger: silentLogger, signal }, (from) => moveFrom(from, "embedded etcd", flags)),
+  );
+  const old = putAside(etcdDirectoryOf(directory), ioClock, "old");
+  process.stdout.write(
+    `What it had in embedded etcd is in ${old} now. Remove server/db/etcd of the cluster's other servers, too.\n`,
+  );
+}
+
+async function moveFrom(from: Store, source: string, flags: Flags): Promise<void> {
+  if (!flags["force"]) await refuseWhileUsed(from);
+  const to = await openSide("to", flags);
+  try {
+    await move(from, to, source);
+  } finally {
+    await to.close();
+  }
+}
+
+function whatNow(to: string): string {
+  const endpoint = parseDatastoreEndpoint(to);
+  return endpoint.kind === "sqlite" && endpoint.path === undefined
+    ? "Start the server without --datastore-endpoint now."
+    : `Start the servers with --datastore-endpoint (${describe(to)}) now.`;
+}
+
+async function openSide(side: "from" | "to", flags: Flags): Promise<Store> {
   const endpoint = parseDatastoreEndpoint(flags[side] ?? "");
   const [ca, cert, key] = ["Cafile", "Certfile", "Keyfile"].map((name) => flags[`${side}${name}`]);
   const files: DatastoreFiles = { ...(ca ? { ca } : {}), ...(cert ? { cert } : {}), ...(key ? { key } : {}) };

@@ -105,9 +105,7 @@ function resetFrom(flags: FlagValues, token: string | undefined): ServerOptions[
 
 /** The database that holds the cluster, with the files that its connections are made with. */
 function datastoreFrom(flags: FlagValues): ServerOptions["datastore"] {
-  // K3s' short form for the default.
-  const text = flags.string("datastore-endpoint")?.trim() ?? "";
-  const endpoint = parseDatastoreEndpoint(text === "sqlite" ? "" : text);
+  const endpoint = parseDatastoreEndpoint(flags.string("datastore-endpoint")?.trim() ?? "");
   const file = (key: keyof DatastoreFiles) => {
     const path = flags.string(`datastore-${key}file`);
     if (!path) return {};

@@ -40,12 +40,12 @@ const known =
   '"mysql://user:password@tcp(host:3306)/database"';
 
 /**
- * Reads K3s' forms of `--datastore-endpoint`. Empty is SQLite in the data directory.
+ * Reads K3s' forms of `--datastore-endpoint`. Empty, or "sqlite", is SQLite in the data directory.
  * @throws ConfigurationError that names the part that is wrong, and never a password
  * @see https://docs.k3s.io/datastore#datastore-endpoint-format-and-functionality
  */
 export function parseDatastoreEndpoint(text: string): DatastoreEndpoint {
-  if (text === "") return { kind: "sqlite" };
+  if (text === "" || text === "sqlite") return { kind: "sqlite" };
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//.exec(text)?.[1];
   switch (scheme) {
     case "sqlite": {

@@ -1,36 +1,18 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { clusterClock, ioClock } from "../../machinery/clock.ts";
-import type { Logger } from "../../machinery/log.ts";
+import { ioClock } from "../../machinery/clock.ts";
 import { snapshotRevision } from "../../store/etcd/snapshot-revision.ts";
-import { openStore } from "../../store/open-store.ts";
 import type { Store } from "../../store/store.ts";
 import { etcdDirectoryOf, isBuried, putAside } from "../etcd/data-directory.ts";
-import { prepareEtcdCertificates } from "../etcd/etcd-certificates.ts";
-import { clientUrl, type EtcdBeginning, etcdConfig, localAddress } from "../etcd/etcd-config.ts";
-import { startEtcdProcess } from "../etcd/etcd-process.ts";
-import { hostOf } from "../etcd/join-plan.ts";
-import { memberClient } from "../etcd/member-client.ts";
 import { memberName, nodeOfMemberIn } from "../etcd/member-name.ts";
 import { restoreSnapshot } from "../etcd/restore-snapshot.ts";
+import { type RunAloneOptions, runAlone } from "../etcd/run-alone.ts";
 import { exchange } from "./reset-marks.ts";
 import { revisionsAbove } from "./revisions-above.ts";
 import { refusal } from "./snapshot-source.ts";
 
-export interface ResetEtcdOptions {
-  /** `<data>/server` */
-  readonly directory: string;
-  readonly nodeName: string;
-  /** The node's address. */
-  readonly address: string;
-  readonly exposeMetrics: boolean;
-  readonly extraArguments: readonly string[];
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
-}
-
 /** Makes this server's member the only one of its cluster, with the data that it has. May be repeated. */
-export async function resetMembership(options: ResetEtcdOptions): Promise<void> {
+export async function resetMembership(options: RunAloneOptions): Promise<void> {
   const etcdDirectory = etcdDirectoryOf(options.directory);
   await runAlone(options, etcdDirectory, { kind: "reset" }, async () => {});
   if (isBuried(etcdDirectory)) rmSync(join(etcdDirectory, "tombstone"));
@@ -42,7 +24,7 @@ export async function resetMembership(options: ResetEtcdOptions): Promise<void> 
  * @param options.adopt is given the restored store before it takes its place
  */
 export async function restoreEtcd(
-  options: ResetEtcdOptions & { readonly snapshot: string; readonly adopt: (store: Store) => Promise<void> },
+  options: RunAloneOptions & { readonly snapshot: string; readonly adopt: (store: Store) => Promise<void> },
 ): Promise<void> {
   const { directory, nodeName, address, snapshot, adopt, logger, signal } = options;
   const etcdDirectory = etcdDirectoryOf(directory);
@@ -71,47 +53,4 @@ export async function restoreEtcd(
     }
     renameSync(made, etcdDirectory);
   });
-}
-
-/** Starts etcd on a data directory, sees to it that it has no fellows, and ends it after `work`. */
-async function runAlone(
-  options: ResetEtcdOptions,
-  dataDirectory: string,
-  beginning: EtcdBeginning,
-  work: (store: Store) => Promise<void>,
-): Promise<void> {
-  const { directory, nodeName, address, logger, signal } = options;
-  const clock = ioClock;
-  const certificates = await prepareEtcdCertificates(join(directory, "tls"), [address, nodeName], clock);
-  const url = clientUrl(localAddress(address));
-  const members = memberClient([url], certificates.client, clock);
-  const name = memberName(dataDirectory, nodeName);
-  try {
-    const etcd = await startEtcdProcess({
-      dataDirectory,
-      config: etcdConfig({ ...options, name, dataDirectory, certificates, beginning }),
-      answers: () => members.status().then(() => {}),
-      clock,
-      logger,
-      signal,
-    });
-    try {
-      const found = await members.list();
-      if (found.length !== 1)
-        throw new Error(`etcd still has ${found.length} members: ${found.map(({ name }) => name)}`);
-      const server = { host: hostOf(url), port: Number(new URL(url).port), tls: true };
-      const store = await openStore({
-        endpoint: { kind: "etcd", servers: [server] },
-        files: certificates.client,
-        sqlitePath: "",
-        logger,
-        clock: clusterClock,
-      });
-      await work(store).finally(() => store.close());
-    } finally {
-      await etcd.stop();
-    }
-  } finally {
-    members.close();
-  }
 }
