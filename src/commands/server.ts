@@ -1,3 +1,4 @@
+import { ConfigurationError } from "../machinery/configuration-error.ts";
 import type { ServerOptions } from "../server/server-options.ts";
 import { readFlags } from "./flag-values.ts";
 import { serverFlags } from "./flags.ts";
@@ -21,7 +22,10 @@ export async function server(args: readonly string[]): Promise<number> {
     const { resetCluster } = await import("../server/cluster-reset/cluster-reset.ts");
     const abort = new AbortController();
     for (const name of ["SIGTERM", "SIGINT"]) process.once(name, () => abort.abort(new Error(`stopped by ${name}`)));
-    await resetCluster(options, { logger, signal: abort.signal });
+    await resetCluster(options, { logger, signal: abort.signal }).catch((error: Error) => {
+      // The image starts again what fails by chance; whoever resets a cluster waits for its end, and is told why.
+      throw error instanceof ConfigurationError ? error : new ConfigurationError(error.message, { cause: error });
+    });
     return 0;
   }
   return runUntilStopped(logger, async (signal) => {

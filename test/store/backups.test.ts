@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, type TestContext, test } from "node:test";
@@ -217,6 +227,11 @@ describe("a server in SQLite", () => {
     assert.equal((await rawRequest(server, "/db/snapshot", { ...request, headers: asNode })).code, 403);
     assert.equal((await rawRequest(server, "/db/snapshot", request)).code, 401);
     await server.kill();
+    const inTheWay = join(machine.database, "state.db.restoring");
+    mkdirSync(inTheWay);
+    const failed = await machine.restore(newer!);
+    assert.equal(failed.code, 78, `not to be tried again by itself: ${failed.stderr}`);
+    rmdirSync(inTheWay);
     const packed = await machine.restore(join(machine.database, "snapshots", newer!));
     assert.equal(packed.code, 0, packed.stderr + packed.stdout);
   });
@@ -241,6 +256,20 @@ describe("a server in embedded etcd", () => {
     const foreign = await machine.restore(join(sqlite.database, "snapshots", name!));
     assert.equal(foreign.code, 78);
     assert.match(foreign.stderr + foreign.stdout, /snapshot of sqlite, and this server keeps its cluster in etcd/);
+  });
+
+  test("is neither restored nor reset under a server that runs", async (t) => {
+    const machine = new Machine(t, embedded());
+    const server = await machine.start();
+    assert.equal((await machine.snapshot("save")).code, 0);
+    const untouched = readdirSync(machine.database);
+    const [name] = readdirSync(join(machine.database, "snapshots"));
+    for (const busy of [await machine.restore(name!), await machine.serve("--cluster-reset")]) {
+      assert.equal(busy.code, 78, busy.stderr + busy.stdout);
+      assert.match(busy.stderr + busy.stdout, /this server's etcd runs, at https:.*; stop the server first/);
+    }
+    assert.deepEqual(readdirSync(machine.database), untouched);
+    await create(server, "after");
   });
 
   test("becomes the only member of its cluster and keeps the data, once a start", async (t) => {
