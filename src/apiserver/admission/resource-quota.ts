@@ -109,6 +109,8 @@ export function resourceQuota(context: ServerContext, turnOf?: (namespace: strin
 
   return {
     name: "ResourceQuota",
+    // Once: in a second round it would find what it set aside in the first.
+    last: true,
     async admit(attributes) {
       const { namespace, object, facts } = attributes;
       if (!namespace || !object || !facts.storage || !takesMore(attributes)) return;
