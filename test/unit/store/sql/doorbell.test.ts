@@ -42,6 +42,43 @@ test("bells that are rung while one rings are one more, and one that cannot be r
   assert.deepEqual(asked, [...once, ...once]);
 });
 
+test("who finds nobody looks less often, though at once after a pause, and as often as before when there is somebody", async () => {
+  const clock = new FakeClock();
+  let looks = 0;
+  let others: (readonly unknown[])[] = [];
+  const doorbell = new Doorbell({
+    clock,
+    database: "kubernetes",
+    own: "mine",
+    connection: async () => ({
+      close: () => {},
+      query: async (text) => {
+        if (text.startsWith("KILL")) return [];
+        looks++;
+        return others;
+      },
+    }),
+  });
+  const looksIn = async (ms: number) => {
+    const before = looks;
+    for (let passed = 0; passed < ms; passed += 10) {
+      doorbell.ring();
+      await clock.advance(10);
+    }
+    return looks - before;
+  };
+  assert.equal(await looksIn(200), 20);
+  assert.ok((await looksIn(1000)) <= 11);
+  await clock.advance(1000);
+  const before = looks;
+  doorbell.ring();
+  await clock.advance(0);
+  assert.equal(looks, before + 1);
+  others = [process(1, "kubernetes", sleepStatement("other", 7, 5))];
+  await clock.advance(1000);
+  assert.equal(await looksIn(1000), 100);
+});
+
 test("one that is closed connects no more: not for what was rung before, nor for what is rung after", async () => {
   const clock = new FakeClock();
   const closed: boolean[] = [];
