@@ -51,8 +51,9 @@ const pageSize = 500;
 const pageBytes = 8 * 1024 * 1024;
 /** Writes under way at a time: enough to fill etcd's own batches, few enough that each has its whole deadline. */
 const writesAtOnce = 128;
-/** How long a write waits for others before it. */
+/** How long a write waits for those before it when none of them succeeds, and at all. */
 const writePatienceMs = 8000;
+const longestWaitMs = 30_000;
 /** How long the answer to a write waits for its event. */
 const deliveryPatienceMs = 5000;
 
@@ -93,7 +94,12 @@ class EtcdStore implements Store {
   readonly #leases: Leases;
   readonly #compactor: Compactor;
   readonly #members: MemberFollower | undefined;
-  readonly #turns = new KeyTurns({ atOnce: writesAtOnce, patienceMs: writePatienceMs, clock: ioClock });
+  readonly #turns = new KeyTurns({
+    atOnce: writesAtOnce,
+    patienceMs: writePatienceMs,
+    longestMs: longestWaitMs,
+    clock: ioClock,
+  });
   readonly #bound = new WriteBound("etcd");
   /** The newest revision that any answer or event told of. */
   #seen = 0;

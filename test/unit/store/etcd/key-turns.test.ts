@@ -7,7 +7,7 @@ import { FakeClock } from "../../../support/fake-clock.ts";
 /** Work that ends when it is told to. */
 function rig(atOnce: number) {
   const clock = new FakeClock();
-  const turns = new KeyTurns({ atOnce, patienceMs: 1000, clock });
+  const turns = new KeyTurns({ atOnce, patienceMs: 1000, longestMs: 5000, clock });
   const begun: string[] = [];
   const ends = new Map<string, PromiseWithResolvers<string>>();
   const run = (key: string, name: string) =>
@@ -38,10 +38,11 @@ test("work of one key goes one after the other, that of several keys at once", a
   assert.deepEqual(await Promise.all(results.slice(1)), ["a2", "b1", "a3"]);
 });
 
-test("only so much runs at a time, and what waits too long fails without having begun", async () => {
-  const { clock, begun, run, end, settle } = rig(2);
+test("only so much runs at a time, and what waits while nothing succeeds fails without having begun", async () => {
+  const { clock, begun, run, end, ends, settle } = rig(2);
   const first = [run("a", "a"), run("b", "b")];
   const patient = run("c", "c");
+  const failing = assert.rejects(first[1]!, /refused/);
   await settle();
   assert.deepEqual(begun, ["a", "b"]);
   end("a");
@@ -50,11 +51,27 @@ test("only so much runs at a time, and what waits too long fails without having 
   const late = run("d", "d");
   const refused = assert.rejects(late, UnavailableError);
   await clock.advance(1001);
-  end("b");
+  ends.get("b")!.reject(new Error("refused"));
   await refused;
+  await failing;
   assert.deepEqual(begun, ["a", "b", "c"]);
   end("c");
-  assert.deepEqual(await Promise.all([...first, patient]), ["a", "b", "c"]);
+  assert.deepEqual(await Promise.all([first[0], patient]), ["a", "c"]);
+});
+
+test("what waits while others succeed is patient for longer, though not for ever", async () => {
+  const { clock, begun, run, end, settle } = rig(1);
+  const names = ["a", "b", "c", "d", "e", "f", "g"];
+  const results = names.map((name) => run(name, name));
+  const refused = assert.rejects(results.at(-1)!, /did not come in 5000 ms/);
+  for (const name of names.slice(0, -1)) {
+    await settle();
+    await clock.advance(900);
+    end(name);
+  }
+  assert.deepEqual(await Promise.all(results.slice(0, -1)), names.slice(0, -1));
+  await refused;
+  assert.deepEqual(begun, names.slice(0, -1));
 });
 
 test("drained waits for all that was asked for", async () => {
