@@ -8,7 +8,6 @@ import type { ControllerFactory } from "../../controllers/controller.ts";
 import { type Clock, clusterClock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
-import { GrpcError } from "../../rpc/grpc-client.ts";
 import type { DatastoreEndpoint, DatastoreFiles } from "../../store/datastore-endpoint.ts";
 import { type OpenStoreOptions, openStore } from "../../store/open-store.ts";
 import { openSqliteStore } from "../../store/sqlite/sqlite-store.ts";
@@ -21,6 +20,7 @@ import { clientUrl, type EtcdBeginning, etcdConfig, localAddress, peerUrl } from
 import { type EtcdProcess, startEtcdProcess } from "./etcd-process.ts";
 import { forgetFounders, hasFounders, readFounders } from "./founders.ts";
 import { clientUrlsOf, hostOf, type MemberFacts } from "./join-plan.ts";
+import { letDisplacedIn, tellAddress } from "./member-address.ts";
 import { type Member, type MemberClient, memberClient } from "./member-client.ts";
 import { memberController } from "./member-controller.ts";
 import { forgetMemberName, memberName } from "./member-name.ts";
@@ -133,11 +133,14 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   };
 
   let process: EtcdProcess | undefined;
+  const stopping = new AbortController();
   try {
     process = await start(etcdDirectory, await beginning());
     forgetFounders(etcdDirectory);
     await vote(local, connect, self, options);
-    const members = await tellAddress(local, self, options);
+    const here = { local, self, clock, logger, signal: AbortSignal.any([signal, stopping.signal]) };
+    const { members, moved } = await tellAddress(here);
+    if (moved) void letDisplacedIn(here);
     const endpoint = endpointOf(members, self, changes);
     if (sqlite) {
       await fill(sqlite, { endpoint, files: certificates.client, sqlitePath, logger });
@@ -158,11 +161,13 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
       info: async () => encodeDatabaseInfo(await local.list()),
       removed,
       stop: async () => {
+        stopping.abort(new Error("etcd is stopping"));
         await stop();
         local.close();
       },
     };
   } catch (error) {
+    stopping.abort(error);
     await sqlite?.close();
     await process?.stop();
     // Whoever is refused for the node's name may come back with another; a founder's is known to the others.
@@ -214,37 +219,6 @@ async function vote(
     await becomeVoter(local, others, { ...options, name: self.name });
   } finally {
     others.close();
-  }
-}
-
-const movePauseMs = 200;
-
-/**
- * A node whose address has changed since it joined tells the others. A member that is still said to be where this one is
- * now has moved, too, and is given an address that is nobody's until it tells its own.
- * @returns the members as they are then
- */
-async function tellAddress(
-  local: MemberClient,
-  self: Self,
-  { clock, logger, signal }: EmbeddedEtcdOptions,
-): Promise<readonly Member[]> {
-  const url = peerUrl(self.address);
-  for (let attempt = 0; ; attempt++) {
-    const members = await local.list();
-    const own = members.find(({ name }) => name === self.name);
-    if (!own || own.peerUrls.includes(url)) return members;
-    if (attempt === 0) logger.info({ from: own.peerUrls, to: url }, "The address of this member of etcd has changed");
-    try {
-      const gone = members.find(({ peerUrls }) => peerUrls.includes(url));
-      if (gone) await local.move(gone.id, `https://${gone.name}.invalid:2380`);
-      await local.move(own.id, url);
-    } catch (error) {
-      // Of several that move at once one may come between.
-      if (!(error instanceof GrpcError)) throw error;
-      logger.debug({ error: error.message }, "The change of the address is tried again");
-    }
-    await clock.sleep(movePauseMs, signal);
   }
 }
 

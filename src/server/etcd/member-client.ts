@@ -14,6 +14,8 @@ export interface Member extends MemberFacts {
 export interface MemberStatus {
   readonly memberId: bigint;
   readonly isLearner: boolean;
+  /** The member that leads; 0 where none is known. */
+  readonly leader: bigint;
   /** How much of the cluster's log this member has taken in. */
   readonly appliedIndex: number;
   readonly errors: readonly string[];
@@ -27,6 +29,8 @@ export interface MemberClient {
   remove(id: bigint): Promise<void>;
   /** Tells the others that a member has moved. */
   move(id: bigint, peerUrl: string): Promise<void>;
+  /** Has the member that is asked hand its leadership over. */
+  moveLeader(to: bigint): Promise<void>;
   /** Of the first of the members asked that answers; learners answer, too. */
   status(): Promise<MemberStatus>;
   close(): void;
@@ -36,6 +40,12 @@ const update = {
   path: "/etcdserverpb.Cluster/MemberUpdate",
   request: message("MemberUpdateRequest", { id: bigint(1), peerUrls: repeated(string(2)) }),
   response: cluster.remove.response,
+};
+
+const moveLeader = {
+  path: "/etcdserverpb.Maintenance/MoveLeader",
+  request: message("MoveLeaderRequest", { targetId: bigint(1) }),
+  response: message("MoveLeaderResponse", {}),
 };
 
 /** etcd itself gives up a change that its members do not agree on after about as long. */
@@ -93,11 +103,15 @@ export function memberClient(
     move: async (id, url) => {
       await ask((client) => client.unary(update, { id, peerUrls: [url] }, options));
     },
+    moveLeader: async (targetId) => {
+      await ask((client) => client.unary(moveLeader, { targetId }, options));
+    },
     status: async () => {
       const reply = await ask((client) => client.unary(maintenance.status, {}, options));
       return {
-        memberId: reply.header?.memberId ?? 0n,
+        memberId: BigInt.asUintN(64, reply.header?.memberId ?? 0n),
         isLearner: reply.isLearner,
+        leader: BigInt.asUintN(64, reply.leader),
         appliedIndex: reply.raftAppliedIndex,
         errors: reply.errors,
       };

@@ -37,6 +37,7 @@ class FakeMembers implements MemberClient {
   addLearner = () => Promise.reject(new Error("not asked for"));
   promote = () => Promise.reject(new Error("not asked for"));
   move = () => Promise.reject(new Error("not asked for"));
+  moveLeader = () => Promise.reject(new Error("not asked for"));
   status = () => Promise.reject(new Error("not asked for"));
   close = () => {};
 }
