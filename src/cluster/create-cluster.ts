@@ -7,6 +7,7 @@ import { checkClusterName, contextName, loadBalancerName, networkName } from "./
 import { createClusterNetwork, fixedAddress, subnetOf } from "./cluster-network.ts";
 import { startDeadline } from "./deadline.ts";
 import { publishedHost } from "./docker.ts";
+import { foundingFilesOf, giveFoundingFiles } from "./founding.ts";
 import { freePort } from "./free-port.ts";
 import { getCluster, listClusters, removeCluster } from "./inventory.ts";
 import {
@@ -101,9 +102,13 @@ export async function createCluster(
               });
               say(create.name);
             };
+            const placed = nodes.map((node) =>
+              subnet && node.role === "server" ? { ...node, address: fixedAddress(subnet, node.index) } : node,
+            );
+            const founding = await foundingFilesOf(placed, clock);
             const startNode = (node: NodeSpec) => {
-              const address = subnet && node.role === "server" ? { address: fixedAddress(subnet, node.index) } : {};
-              return start(containerOptions({ ...node, ...address }));
+              const name = nameOf(node);
+              return start(containerOptions(node), () => giveFoundingFiles(docker, name, founding.get(name)));
             };
             // All of them end before anything is removed again.
             await settleAll([
@@ -117,7 +122,7 @@ export async function createCluster(
                     ),
                   ]
                 : []),
-              ...nodes.map(startNode),
+              ...placed.map(startNode),
             ]);
           },
         },
