@@ -163,9 +163,7 @@ export class ResourceCache {
     do {
       await this.ready();
       this.#feed.assertAlive();
-      if (revision > this.#feed.revision) {
-        await Promise.race([this.#feed.reached(revision), this.#clock.sleep(freshnessTimeoutMs)]);
-      }
+      await this.#feed.reached(revision, freshnessTimeoutMs);
       if (this.#queue.length > 0) await this.#converted(revision);
     } while (!this.#filling);
     if (revision <= this.#feed.revision) return;

@@ -24,7 +24,7 @@ export class StoreFeed {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #listeners = new Map<string, Set<FeedListener>>();
-  readonly #waiting: { revision: number; resolve: () => void }[] = [];
+  readonly #waiting = new Set<{ readonly revision: number; readonly settle: (delivered: boolean) => void }>();
   #revision = 0;
   #stop: (() => void) | undefined;
   #failed: Error | undefined;
@@ -91,22 +91,12 @@ export class StoreFeed {
     // A store that has one writer delivers an event before it answers the write: nothing to wait for.
     if (this.#store.exclusive) return;
     const revision = await this.#newestRevision();
-    if (revision <= this.#revision) return;
-    const late = new AbortController();
-    const patience = this.#clock.sleep(catchUpTimeoutMs, late.signal).then(
-      () => {
-        throw serviceUnavailable(
-          `the store's watch stands at revision ${this.#revision} and the store at ${revision}; it is catching up`,
-        );
-      },
-      () => {},
-    );
-    try {
-      await Promise.race([this.reached(revision), patience]);
-    } finally {
-      late.abort();
-    }
+    const inTime = await this.reached(revision, catchUpTimeoutMs);
     this.assertAlive();
+    if (inTime) return;
+    throw serviceUnavailable(
+      `the store's watch stands at revision ${this.#revision} and the store at ${revision}; it is catching up`,
+    );
   }
 
   /**
@@ -129,10 +119,23 @@ export class StoreFeed {
     return this.#askingNext;
   }
 
-  /** Resolves when this revision was delivered. */
-  reached(revision: number): Promise<void> {
-    if (revision <= this.#revision) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push({ revision, resolve }));
+  /**
+   * Resolves with true when this revision was delivered, or the feed has begun anew, and with false when neither happened in
+   * so many milliseconds.
+   */
+  reached(revision: number, timeoutMs: number): Promise<boolean> {
+    if (revision <= this.#revision) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const settle = (delivered: boolean) => {
+        timer.cancel();
+        // Whoever asks for what never comes must not be remembered.
+        this.#waiting.delete(wait);
+        resolve(delivered);
+      };
+      const wait = { revision, settle };
+      const timer = this.#clock.after(timeoutMs, () => settle(false));
+      this.#waiting.add(wait);
+    });
   }
 
   #onError(error: Error): void {
@@ -157,7 +160,7 @@ export class StoreFeed {
         for (const tell of [...this.#onRestart]) tell();
         this.#failed = undefined;
         // Whoever waited for a revision finds out for itself what became of it.
-        for (const { resolve } of this.#waiting.splice(0)) resolve();
+        for (const { settle } of [...this.#waiting]) settle(true);
         this.#logger.info({ revision: this.#revision }, "The store's watch goes on");
         return;
       } catch (error) {
@@ -181,9 +184,7 @@ export class StoreFeed {
       from = to;
     }
     this.#revision = Math.max(this.#revision, progress);
-    for (let index = this.#waiting.length - 1; index >= 0; index--) {
-      if (this.#waiting[index]!.revision <= this.#revision) this.#waiting.splice(index, 1)[0]!.resolve();
-    }
+    for (const { revision, settle } of this.#waiting) if (revision <= this.#revision) settle(true);
   }
 
   #prefixOf(key: string): string | undefined {

@@ -106,6 +106,18 @@ test("a revision that does not come is refused with the error that clients retry
   await waiting;
 });
 
+test("a wait for a revision ends with it or with its time, and leaves nothing behind", async (t) => {
+  const { clock, feed, write } = await setUp(t);
+  const before = clock.pending;
+  const [soon, never] = [feed.reached(feed.revision + 1, 3000), feed.reached(feed.revision + 100, 3000)];
+  await write("a", "1");
+  assert.equal(await soon, true);
+  assert.equal(clock.pending, before + 1);
+  await clock.advance(3000);
+  assert.equal(await never, false);
+  assert.equal(clock.pending, before);
+});
+
 test("a store's watch that lost its place begins anew: watchers are told to list again, and reads are current", async (t) => {
   const { clock, store, write } = await setUp(t);
   let lose: (error: Error) => void = () => {};
