@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Arena, startArena } from "../store/checker/arena.ts";
-import { type StoreKind, storeKinds } from "../store/checker/ground.ts";
+import { type StoreKind, storeKinds } from "../store/checker/grounds/prepare-ground.ts";
 import { playRound } from "../store/checker/round.ts";
 import { addRound, emptyTally, type Tally } from "../store/checker/tally.ts";
 import { bundle, serverFlags } from "./api/servers.ts";

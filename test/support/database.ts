@@ -14,6 +14,8 @@ export interface TestDatabase extends AsyncDisposable {
   readonly endpoint: string;
   /** What `--datastore-endpoint` takes in containers of its network, where it has one. */
   readonly networkEndpoint: string;
+  /** The same through a wire that listens on another port of this machine. */
+  endpointAt(port: number): string;
   readonly host: string;
   readonly port: number;
   /** The container's name. */
@@ -67,11 +69,12 @@ process.once("exit", () => {
  * Starts a database that is empty, and waits until it answers. Its port is published on 127.0.0.1 and stays the same
  * when it is started again. Needs the images of the test stage `store` and a Docker Engine.
  * @param options.args further arguments of the database's own program
+ * @param options.script what a shell runs in place of that program, also when the container is started again
  * @param options.network a network that is there already, whose containers reach it by its name
  */
 export async function startDatabase(
   kind: DatabaseKind,
-  options: { readonly args?: readonly string[]; readonly network?: string } = {},
+  options: { readonly args?: readonly string[]; readonly script?: string; readonly network?: string } = {},
 ): Promise<TestDatabase> {
   const { port: inside, ping, endpoint } = facts[kind];
   const port = await freePort("127.0.0.1");
@@ -89,7 +92,9 @@ export async function startDatabase(
     await docker(
       ...["run", "-d", "--name", container, "-p", `127.0.0.1:${port}:${inside}`],
       ...(options.network ? ["--network", options.network] : []),
-      ...[`k3ts/test-${kind}:1.0`, ...(options.args ?? [])],
+      ...(options.script ? ["--entrypoint", "sh"] : []),
+      `k3ts/test-${kind}:1.0`,
+      ...(options.script ? ["-c", options.script] : (options.args ?? [])),
     );
     await answers();
   } catch (error) {
@@ -102,6 +107,7 @@ export async function startDatabase(
     host: "127.0.0.1",
     port,
     endpoint: endpoint(`127.0.0.1:${port}`),
+    endpointAt: (other) => endpoint(`127.0.0.1:${other}`),
     networkEndpoint: endpoint(`${container}:${inside}`),
     kill: () => docker("kill", container),
     async start() {

@@ -1,5 +1,6 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
+import { Wire, type WireEnd } from "./wire.ts";
 
 /** A wire between two programs of a test, which can be cut and healed. */
 export interface TcpProxy extends AsyncDisposable {
@@ -9,61 +10,28 @@ export interface TcpProxy extends AsyncDisposable {
   /** Lets nothing through any more and ends nothing, as a lost route does. */
   stall(): void;
   heal(): void;
+  /** Ends every connection; new ones lead to another place. */
+  lead(to: WireEnd): void;
 }
 
 /** Listens on 127.0.0.1 and passes everything on to a port there. */
-export async function startTcpProxy(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
-  let state: "open" | "cut" | "stalled" = "open";
-  const pairs = new Set<readonly [Socket, Socket]>();
-  const server = createServer((near) => {
-    near.on("error", () => {});
-    if (state === "cut") {
-      near.resetAndDestroy();
-      return;
-    }
-    const far = connect(target.port, target.host);
-    far.on("error", () => {});
-    const pair = [near, far] as const;
-    pairs.add(pair);
-    const end = () => {
-      near.destroy();
-      far.destroy();
-      pairs.delete(pair);
-    };
-    near.once("close", end);
-    far.once("close", end);
-    if (state === "stalled") return;
-    join(pair);
-  });
-  const join = ([near, far]: readonly [Socket, Socket]) => {
-    near.pipe(far);
-    far.pipe(near);
-  };
-  const cut = () => {
-    state = "cut";
-    for (const [near, far] of pairs) {
-      near.resetAndDestroy();
-      far.resetAndDestroy();
-    }
-  };
+export async function startTcpProxy(target: WireEnd): Promise<TcpProxy> {
+  let end = target;
+  const wire = new Wire();
+  const server = createServer((near) => wire.carry(near, end));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
     port: (server.address() as AddressInfo).port,
-    cut,
-    stall() {
-      state = "stalled";
-      for (const [near, far] of pairs) {
-        near.unpipe(far).pause();
-        far.unpipe(near).pause();
-      }
-    },
-    heal() {
-      if (state === "stalled") for (const pair of pairs) join(pair);
-      state = "open";
+    cut: () => wire.cut(),
+    stall: () => wire.stall(),
+    heal: () => wire.heal(),
+    lead(to) {
+      end = to;
+      wire.reset();
     },
     async [Symbol.asyncDispose]() {
-      cut();
+      wire.cut();
       server.close();
       if (server.listening) await once(server, "close");
     },

@@ -5,7 +5,8 @@ import { eventually } from "../../support/eventually.ts";
 import { type ServerProcess, type ServerProcessOptions, startServerProcess } from "../../support/server-process.ts";
 import { startTcpProxy, type TcpProxy } from "../../support/tcp-proxy.ts";
 import type { Fault } from "./fault.ts";
-import { type Ground, prepareGround, type StoreKind } from "./ground.ts";
+import type { Ground } from "./grounds/ground.ts";
+import { prepareGround, type StoreKind } from "./grounds/prepare-ground.ts";
 import type { Change } from "./history.ts";
 import type { Target } from "./workload.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
 import { startArena } from "./arena.ts";
-import type { StoreKind } from "./ground.ts";
+import type { StoreKind } from "./grounds/prepare-ground.ts";
 import { playRound } from "./round.ts";
 
 /**
