@@ -3,24 +3,22 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { networkName } from "../../src/cluster/cluster-names.ts";
+import { networkName, type Role } from "../../src/cluster/cluster-names.ts";
 import { createCluster } from "../../src/cluster/create-cluster.ts";
+import type { Datastore } from "../../src/cluster/datastore-kind.ts";
 import { connectDocker } from "../../src/cluster/docker.ts";
 import { importImages } from "../../src/cluster/import-images.ts";
-import { getCluster, removeCluster } from "../../src/cluster/inventory.ts";
+import { datastoreOfNode, getCluster, removeCluster } from "../../src/cluster/inventory.ts";
 import { printKubeconfig } from "../../src/cluster/kubeconfig-file.ts";
 import { agentImage, loadBalancerImage, serverImage } from "../../src/commands/images.ts";
-import { type RunOptions, run } from "../../tools/run.ts";
+import { type RunOptions, run, tryRun } from "../../tools/run.ts";
+import { type ClusterKind, clusterKindOf } from "./cluster-kind.ts";
+import { startDatabase, type TestDatabase } from "./database.ts";
 import { eventually } from "./eventually.ts";
 import { helm, kubectl, kubectlJson, type ToolOptions } from "./kubectl.ts";
 
-export interface TestClusterOptions {
-  /** Default 1. Several have embedded etcd, unless there is another datastore, and a load balancer in front. */
-  servers?: number;
-  /** A database that the servers share. */
-  datastoreEndpoint?: string;
-  /** A network that is there already, such as the database's; default one of the cluster's own. */
-  network?: string;
+/** Without a kind of its own a cluster has the one that the run was told to have (`cluster-kind.ts`). */
+export interface TestClusterOptions extends Partial<ClusterKind> {
   /** Default 0: servers are the only nodes. */
   agents?: number;
   serverArgs?: readonly string[];
@@ -36,6 +34,16 @@ export interface TestCluster extends AsyncDisposable {
   name: string;
   /** Names of the nodes, which are also those of their containers; servers first. */
   nodes: string[];
+  /** The servers that it was made with; the first is the one that began it. */
+  readonly servers: string[];
+  /** The agents that it was made with. */
+  readonly agents: string[];
+  /** What the servers keep it in. */
+  readonly datastore: Datastore;
+  /** Where the datastore is a database outside. */
+  readonly database?: TestDatabase;
+  /** The network that its containers are in. */
+  readonly network: string;
   /** Path of the kubeconfig, in a folder that goes with the cluster. */
   kubeconfig: string;
   kubectl(args: readonly string[], options?: Omit<ToolOptions, "kubeconfig">): Promise<string>;
@@ -62,22 +70,30 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
   left.set(name, () => removeNow(name, directory));
   watchForEnd();
   const docker = await connectDocker();
+  const kind = options.servers || options.database ? options : clusterKindOf(process.env);
+  const network = networkName(name);
+  let database: TestDatabase | undefined;
   const remove = async () => {
     // A busy engine may not see a container end that it kills, and lets go of its network and its files late.
     await eventually(() => removeCluster(docker, name), 60_000);
+    await database?.remove();
+    if (kind.database) await eventually(() => removeNetwork(network), 60_000);
     rmSync(directory, { recursive: true, force: true });
     left.delete(name);
   };
   try {
+    if (kind.database) {
+      await run("docker", ["network", "create", network]);
+      database = await startDatabase(kind.database, { network });
+    }
     const file = await createCluster(docker, {
       name,
-      servers: options.servers ?? 1,
+      servers: kind.servers ?? 1,
       agents: options.agents ?? 0,
       serverImage,
       agentImage,
       loadBalancerImage,
-      ...(options.datastoreEndpoint === undefined ? {} : { datastoreEndpoint: options.datastoreEndpoint }),
-      ...(options.network === undefined ? {} : { network: options.network }),
+      ...(database ? { datastoreEndpoint: database.networkEndpoint, network } : {}),
       serverArgs: options.serverArgs ?? [],
       agentArgs: options.agentArgs ?? [],
       wait: true,
@@ -91,9 +107,15 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
     if (options.images?.length) await importImages(docker, cluster, options.images);
     // Pods are not admitted before it is there, and nodes may be Ready first.
     await eventually(() => kubectl(["get", "serviceaccount", "default"], { kubeconfig }), 60_000);
+    const named = (role: Role) => cluster.nodes.filter((node) => node.role === role).map((node) => node.name);
     return {
       name,
       nodes: cluster.nodes.map((node) => node.name),
+      servers: named("server"),
+      agents: named("agent"),
+      datastore: datastoreOfNode(cluster.nodes[0]),
+      ...(database ? { database } : {}),
+      network,
       kubeconfig,
       kubectl: (args, more) => kubectl(args, { ...more, kubeconfig }),
       kubectlJson: (args) => kubectlJson(args, { kubeconfig }),
@@ -107,6 +129,12 @@ export async function createTestCluster(options: TestClusterOptions = {}): Promi
     await remove();
     throw error;
   }
+}
+
+/** What is gone already is no error. */
+async function removeNetwork(network: string): Promise<void> {
+  const { code, stderr } = await tryRun("docker", ["network", "rm", network]);
+  if (code !== 0 && !/not found/.test(stderr)) throw new Error(`docker network rm ${network}: ${stderr}`);
 }
 
 /** Without promises: the process is ending. */
