@@ -34,7 +34,7 @@ export function serverOptionsFrom(
   const token = tokenFrom(flags, "token", "token-file");
   return {
     dataDir,
-    nodeName: agent?.nodeName ?? (flags.string("node-name") ?? hostname()).toLowerCase(),
+    nodeName: (flags.string("node-name") ?? hostname()).toLowerCase(),
     bindAddress: flags.string("bind-address")!,
     httpsPort,
     advertiseAddress: address,

@@ -285,7 +285,7 @@ export async function startServer(
 
     const agent = await node;
     if (agent) endings.push(() => agent.stop());
-    if (etcd && agent) etcd.markNode(supervisorClient, signal);
+    if (etcd && agent) etcd.markNode(supervisorClient, agent.nodeName, signal);
     logger.info("k3s is up and running");
     void snapshots().then((kept) => kept.run(signal));
     const failures = [...(agent ? [agent.failed] : []), ...(etcd ? [etcd.removed] : [])];

@@ -59,8 +59,8 @@ export interface EmbeddedEtcd {
   readonly members: MemberClient;
   /** For the leader of all servers: they look after the members, and what their Nodes say of them. */
   readonly controllers: readonly ControllerFactory[];
-  /** Keeps K3s' marks of a member on this server's Node until the signal. */
-  markNode(client: Client, signal: AbortSignal): void;
+  /** Keeps K3s' marks of a member on the Node of this server, which may be called otherwise, until the signal. */
+  markNode(client: Client, node: string, signal: AbortSignal): void;
   /** The body of `/db/info`. */
   info(): Promise<string>;
   /** Resolves when the cluster has removed this member, with what to tell the user. */
@@ -155,8 +155,8 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
       files: certificates.client,
       members: local,
       controllers: [memberController(local), voterConditionController(local, connect)],
-      markNode: (client, until) => {
-        void keepNodeMetadata({ client, nodeName, member: self, clock, logger, signal: until });
+      markNode: (client, node, until) => {
+        void keepNodeMetadata({ client, nodeName: node, member: self, clock, logger, signal: until });
       },
       info: async () => encodeDatabaseInfo(await local.list()),
       removed,

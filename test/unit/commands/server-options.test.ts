@@ -19,6 +19,14 @@ function options(args: readonly string[], environment: Record<string, string> = 
   );
 }
 
+test("a server is called as its node is: in lower case, with or without a node in it", () => {
+  const node = ["--node-name", "Server-A"];
+  assert.equal(options(node).nodeName, "server-a");
+  const args = [...node, "--advertise-address", "192.0.2.1", "--node-ip", "192.0.2.1"];
+  const flags = readFlags("k3ts server", serverFlags, args, {}, () => {});
+  assert.equal(serverOptionsFrom(flags, args, {}).nodeName, "server-a");
+});
+
 describe("the datastore of a server (K3s documentation, datastore)", () => {
   test("without an endpoint it is SQLite in the data directory", () => {
     for (const args of [[], ["--datastore-endpoint", ""], ["--datastore-endpoint=sqlite"]]) {
