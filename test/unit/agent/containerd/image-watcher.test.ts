@@ -5,9 +5,9 @@ import { type TestContext, test } from "node:test";
 import { watchImages } from "../../../../src/agent/containerd/image-watcher.ts";
 import type { Timer } from "../../../../src/machinery/clock.ts";
 import { silentLogger } from "../../../../src/machinery/log.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { temporaryDirectory } from "../../../support/temporary-directory.ts";
-import { eventually } from "../support/eventually.ts";
 
 /** Counts the timers that were ever set. */
 class CountingClock extends FakeClock {

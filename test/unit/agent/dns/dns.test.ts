@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
 import type { Endpoint } from "../../../../src/api/generated/discovery-v1.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { joinByVeth, NetworkNamespace, requireNetworkTools } from "../support/netns.ts";
 import { Peer } from "../support/peer.ts";
 import type { DnsMessage } from "./dns-node.ts";

@@ -5,7 +5,7 @@ import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { after, test } from "node:test";
 import { cgroupControllers, cgroupVersion, evacuate } from "../../../../src/agent/host/cgroup.ts";
 import { listMounts } from "../../../../src/agent/host/mount.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../../support/eventually.ts";
 
 const cgroup2 = (await listMounts()).find((entry) => entry.type === "cgroup2")?.target;
 assert.ok(cgroup2, "this machine has cgroup2 mounted somewhere");

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { type LogOptions, readLog } from "../../../../src/agent/kubelet/log-reader.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { filesSettled } from "../support/file-clock.ts";
 
 let directory: string;

@@ -9,9 +9,9 @@ import type { Client, Patch, WatchEvent, WatchOptions } from "../../../../src/cl
 import { silentLogger } from "../../../../src/machinery/log.ts";
 import type { ResourceType } from "../../../../src/machinery/object.ts";
 import { StatusError } from "../../../../src/machinery/status.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { temporaryDirectory } from "../../../support/temporary-directory.ts";
-import { eventually } from "../support/eventually.ts";
 
 /** Holds one Node and its lease. */
 class NodeApi {

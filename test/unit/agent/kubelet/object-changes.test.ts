@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { ObjectChanges } from "../../../../src/agent/kubelet/object-changes.ts";
 import { type ConfigMap, configMaps } from "../../../../src/api/generated/core-v1.ts";
 import type { Client, WatchEvent, WatchOptions } from "../../../../src/client/client.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
-import { eventually } from "../support/eventually.ts";
 
 /** Answers watches of one config map. */
 function rig(initial?: ConfigMap) {

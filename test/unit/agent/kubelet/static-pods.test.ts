@@ -9,8 +9,8 @@ import type { Client, DeleteOptions } from "../../../../src/client/client.ts";
 import type { Informer } from "../../../../src/client/informer.ts";
 import { type Logger, silentLogger } from "../../../../src/machinery/log.ts";
 import { keyOf } from "../../../../src/machinery/object.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { temporaryDirectory } from "../../../support/temporary-directory.ts";
-import { eventually } from "../support/eventually.ts";
 import { pod } from "./pod-fixture.ts";
 import { workerRig } from "./worker-rig.ts";
 

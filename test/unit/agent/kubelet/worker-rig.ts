@@ -10,7 +10,7 @@ import type { Pod } from "../../../../src/api/generated/core-v1.ts";
 import type { Client } from "../../../../src/client/client.ts";
 import { silentLogger } from "../../../../src/machinery/log.ts";
 import { StatusError } from "../../../../src/machinery/status.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { FileClock, filesSettled } from "../support/file-clock.ts";
 import { FakeCri } from "./fake-cri.ts";
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Node } from "../../../../src/api/generated/core-v1.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { joinByVeth, NetworkNamespace, requireNetworkTools } from "../support/netns.ts";
 
 requireNetworkTools();

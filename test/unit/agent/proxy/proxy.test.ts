@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { after, before, test } from "node:test";
 import type { ServiceSpec, ServiceStatus } from "../../../../src/api/generated/core-v1.ts";
 import type { Endpoint } from "../../../../src/api/generated/discovery-v1.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../../support/eventually.ts";
 import { joinByVeth, NetworkNamespace, requireNetworkTools } from "../support/netns.ts";
 import { Peer } from "../support/peer.ts";
 import type { ProxyMessage } from "./proxy-node.ts";
