@@ -11,7 +11,8 @@ import {
   type MethodDescriptor,
 } from "../../rpc/grpc-client.ts";
 import { StoreClosedError } from "../store.ts";
-import { isNoSpace, isOutage, isUnsent, storeError, untrustedReason } from "./etcd-errors.ts";
+import { untrustedReason } from "../untrusted-certificate.ts";
+import { isNoSpace, isOutage, isUnsent, storeError } from "./etcd-errors.ts";
 import { leaseGrant } from "./etcd-messages.ts";
 
 /** Where one member of etcd answers clients. */

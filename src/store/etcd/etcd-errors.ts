@@ -25,27 +25,6 @@ export function isNoSpace(error: unknown): boolean {
   return error instanceof GrpcError && error.message.includes("database space exceeded");
 }
 
-const untrusted = new Set([
-  "CERT_HAS_EXPIRED",
-  "CERT_NOT_YET_VALID",
-  "CERT_SIGNATURE_FAILURE",
-  "CERT_UNTRUSTED",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "ERR_TLS_CERT_ALTNAME_INVALID",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-]);
-
-/** Why the certificate that an endpoint showed is not accepted; undefined when an error is not of that. */
-export function untrustedReason(error: unknown): string | undefined {
-  for (let one = error; one instanceof Error; one = one.cause) {
-    if (untrusted.has((one as NodeJS.ErrnoException).code ?? "")) return one.message;
-  }
-  return undefined;
-}
-
 /** The request is at fault, or names something that is not there: no other endpoint and no later time would help. */
 function isAnswer({ code, message }: GrpcError): boolean {
   if (code === "RESOURCE_EXHAUSTED") return !/space exceeded|too many requests/.test(message);

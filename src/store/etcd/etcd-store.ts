@@ -14,11 +14,13 @@ import {
   type WatchOptions,
   type WriteResult,
 } from "../store.ts";
+import { readTlsFiles } from "../tls-files.ts";
+import { untrustedReason, untrustedRemedy } from "../untrusted-certificate.ts";
 import { WatchSet } from "../watch-set.ts";
 import { WriteBound } from "../write-bound.ts";
 import { Compactor, compactionKey, compactionTold, compactTo } from "./compactor.ts";
 import { EtcdConnection, type EtcdServer } from "./etcd-connection.ts";
-import { isCompacted, isFutureRevision, isLeaseNotFound, isOversize, untrustedReason } from "./etcd-errors.ts";
+import { isCompacted, isFutureRevision, isLeaseNotFound, isOversize } from "./etcd-errors.ts";
 import type { EtcdMembership } from "./etcd-membership.ts";
 import { kv, leaseGrant, maintenance } from "./etcd-messages.ts";
 import { prefixRange } from "./key-range.ts";
@@ -30,7 +32,6 @@ import { replay } from "./replay.ts";
 import { raiseTo } from "./revision-raise.ts";
 import { writeSnapshot } from "./snapshot.ts";
 import { snapshotRevision } from "./snapshot-revision.ts";
-import { tlsFromFiles } from "./tls-files.ts";
 import { toEntry } from "./watch-events.ts";
 import { WatchHub } from "./watch-hub.ts";
 
@@ -72,10 +73,7 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
     await store.close();
     const reason = untrustedReason(error);
     if (reason === undefined) throw error;
-    throw new ConfigurationError(
-      `the certificate of etcd is not trusted: ${reason}; give its authority with --datastore-cafile, ` +
-        "and etcd's address as its certificate has it",
-    );
+    throw new ConfigurationError(`the certificate of etcd is not trusted: ${reason}; ${untrustedRemedy}`);
   }
 }
 
@@ -108,7 +106,7 @@ class EtcdStore implements Store {
   #closed = false;
 
   constructor({ servers, membership, files, clock, logger }: EtcdStoreOptions) {
-    const tls = tlsFromFiles(files);
+    const tls = readTlsFiles(files);
     const onLeft = () => this.#members?.left();
     const connection = new EtcdConnection(servers, { tls, clock: ioClock, logger, onLeft });
     this.#connection = connection;

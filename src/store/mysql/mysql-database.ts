@@ -5,9 +5,10 @@ import type { Clock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { SqlAddress, SqlEndpoint } from "../datastore-endpoint.ts";
 import { withinDeadline } from "../sql/deadline.ts";
-import type { TlsMaterial } from "../sql/read-files.ts";
 import { redact } from "../sql/redact.ts";
 import { type SqlDatabase, SqlFailure } from "../sql/sql-database.ts";
+import type { TlsMaterial } from "../tls-files.ts";
+import { untrustedReason } from "../untrusted-certificate.ts";
 import { Doorbell, type DoorbellConnection } from "./doorbell.ts";
 import { errnoOf, mysqlFailure, mysqlRemedy, quoted } from "./mysql-failure.ts";
 import { type MysqlOptions, tlsOptions } from "./mysql-options.ts";
@@ -167,9 +168,10 @@ export class MysqlDatabase implements SqlDatabase {
     try {
       return await work();
     } catch (error) {
-      const remedy = mysqlRemedy(errnoOf(error), user, database);
+      const remedy = mysqlRemedy(error, user, database);
       if (!remedy) throw mysqlFailure(error, password);
-      throw new ConfigurationError(`${this.name}: ${redact((error as Error).message, password)}; ${remedy}`);
+      const reason = untrustedReason(error) ?? redact((error as Error).message, password);
+      throw new ConfigurationError(`${this.name}: ${reason}; ${remedy}`);
     }
   }
 }

@@ -1,5 +1,6 @@
 import { redact } from "../sql/redact.ts";
 import { type FailureKind, SqlFailure } from "../sql/sql-database.ts";
+import { untrustedReason, untrustedRemedy } from "../untrusted-certificate.ts";
 import { fencedState } from "./mysql-schema.ts";
 
 interface MysqlError extends Error {
@@ -33,9 +34,20 @@ function kindOf(errno: number, state: string): FailureKind {
   return "refused";
 }
 
-/** What to do about an error that time does not mend; undefined for all others. */
-export function mysqlRemedy(errno: number | undefined, user: string, database: string): string | undefined {
-  switch (errno) {
+/**
+ * What to do about an error that time does not mend; undefined for all others.
+ * @param error of the client library, while a connection is made or the tables are
+ */
+export function mysqlRemedy(error: unknown, user: string, database: string): string | undefined {
+  if (untrustedReason(error) !== undefined) return `${untrustedRemedy}; or say tls=skip-verify in --datastore-endpoint`;
+  if ((error as MysqlError).code === "HANDSHAKE_NO_SSL_SUPPORT")
+    return "switch TLS on in the database, or say tls=false in --datastore-endpoint where the network can be trusted";
+  switch (errnoOf(error)) {
+    // A variable that there is none of, or a value that it does not take.
+    case 1193:
+    case 1231:
+    case 1232:
+      return "check the parameters behind the ? in --datastore-endpoint";
     // Wrong password, or no way in from this machine.
     case 1045:
     case 1130:

@@ -1,6 +1,6 @@
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { DatastoreFiles, SqlEndpoint } from "../datastore-endpoint.ts";
-import type { TlsMaterial } from "../sql/read-files.ts";
+import type { TlsMaterial } from "../tls-files.ts";
 
 /** As Go's driver names them: whether to use TLS, and whether the server has to prove who it is. */
 export type MysqlTls = "false" | "preferred" | "skip-verify" | "true";

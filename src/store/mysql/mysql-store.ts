@@ -1,9 +1,9 @@
 import { type Clock, ioClock } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
 import type { DatastoreFiles, SqlEndpoint } from "../datastore-endpoint.ts";
-import { readTlsFiles } from "../sql/read-files.ts";
 import { openSqlStore } from "../sql/sql-store.ts";
 import type { Store } from "../store.ts";
+import { readTlsFiles } from "../tls-files.ts";
 import { MysqlDatabase } from "./mysql-database.ts";
 import { mysqlOptions } from "./mysql-options.ts";
 
@@ -21,7 +21,7 @@ export interface MysqlStoreOptions {
  */
 export async function openMysqlStore({ endpoint, files, clock, logger }: MysqlStoreOptions): Promise<Store> {
   const options = mysqlOptions(endpoint, files);
-  const tls = await readTlsFiles(files);
+  const tls = readTlsFiles(files);
   const database = new MysqlDatabase({ endpoint, options, tls, clock: ioClock });
   return openSqlStore({ database, clock, ioClock, logger });
 }

@@ -3,9 +3,10 @@ import type { Clock } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { SqlEndpoint } from "../datastore-endpoint.ts";
 import { withinDeadline } from "../sql/deadline.ts";
-import type { TlsMaterial } from "../sql/read-files.ts";
 import { redact } from "../sql/redact.ts";
 import { type SqlDatabase, SqlFailure } from "../sql/sql-database.ts";
+import type { TlsMaterial } from "../tls-files.ts";
+import { untrustedReason } from "../untrusted-certificate.ts";
 import { postgresFailure, postgresRemedy, quoted } from "./postgres-failure.ts";
 import { type PostgresOptions, startupOptions, tlsOptions } from "./postgres-options.ts";
 import { schema, schemaVersion, setupLock } from "./postgres-schema.ts";
@@ -133,9 +134,10 @@ export class PostgresDatabase implements SqlDatabase {
     try {
       return await work();
     } catch (error) {
-      const remedy = postgresRemedy(codeOf(error), user, database);
+      const remedy = postgresRemedy(error, user, database);
       if (!remedy) throw postgresFailure(error, password);
-      throw new ConfigurationError(`${this.name}: ${redact((error as Error).message, password)}; ${remedy}`);
+      const reason = untrustedReason(error) ?? redact((error as Error).message, password);
+      throw new ConfigurationError(`${this.name}: ${reason}; ${remedy}`);
     }
   }
 }

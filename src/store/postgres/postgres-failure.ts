@@ -1,5 +1,6 @@
 import { redact } from "../sql/redact.ts";
 import { type FailureKind, SqlFailure } from "../sql/sql-database.ts";
+import { untrustedReason, untrustedRemedy } from "../untrusted-certificate.ts";
 import { fencedState } from "./postgres-schema.ts";
 
 /** What an error of the client library means. The error itself is dropped: it may carry statements and values. */
@@ -25,9 +26,19 @@ function kindOf(state: string, severity: string): FailureKind {
   return "refused";
 }
 
-/** What to do about an error that time does not mend; undefined for all others. */
-export function postgresRemedy(code: string | undefined, user: string, database: string): string | undefined {
+/**
+ * What to do about an error that time does not mend; undefined for all others.
+ * @param error of the client library, while a connection is made or the tables are
+ */
+export function postgresRemedy(error: unknown, user: string, database: string): string | undefined {
+  const { code, message = "" } = error as { code?: string; message?: string };
+  if (untrustedReason(error) !== undefined) return untrustedRemedy;
+  if (message.includes("does not support SSL"))
+    return "switch TLS on in PostgreSQL, or say sslmode=disable in --datastore-endpoint where the network can be trusted";
   switch (code) {
+    case "42704":
+    case "22023":
+      return "check the parameters behind the ? in --datastore-endpoint";
     case "28P01":
     case "28000":
       return "check the user and the password in --datastore-endpoint, and pg_hba.conf";

@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from "node:tls";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { DatastoreFiles, SqlEndpoint } from "../datastore-endpoint.ts";
-import type { TlsMaterial } from "../sql/read-files.ts";
+import type { TlsMaterial } from "../tls-files.ts";
 
 /** libpq's names: from no TLS at all, through either ("allow", "prefer"), to one that proves the server's name. */
 export type SslMode = "disable" | "allow" | "prefer" | "require" | "verify-ca" | "verify-full";

@@ -1,9 +1,9 @@
 import { type Clock, ioClock } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
 import type { DatastoreFiles, SqlEndpoint } from "../datastore-endpoint.ts";
-import { readTlsFiles } from "../sql/read-files.ts";
 import { openSqlStore } from "../sql/sql-store.ts";
 import type { Store } from "../store.ts";
+import { readTlsFiles } from "../tls-files.ts";
 import { PostgresDatabase } from "./postgres-database.ts";
 import { postgresOptions } from "./postgres-options.ts";
 
@@ -21,7 +21,7 @@ export interface PostgresStoreOptions {
  */
 export async function openPostgresStore({ endpoint, files, clock, logger }: PostgresStoreOptions): Promise<Store> {
   const options = postgresOptions(endpoint, files);
-  const tls = await readTlsFiles(options.files);
+  const tls = readTlsFiles(options.files);
   const database = new PostgresDatabase({ endpoint, options, tls, clock: ioClock });
   return openSqlStore({ database, clock, ioClock, logger });
 }

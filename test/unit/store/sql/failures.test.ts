@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { mysqlFailure, mysqlRemedy } from "../../../../src/store/mysql/mysql-failure.ts";
 import { postgresFailure, postgresRemedy } from "../../../../src/store/postgres/postgres-failure.ts";
 import { redact } from "../../../../src/store/sql/redact.ts";
+import { untrustedReason } from "../../../../src/store/untrusted-certificate.ts";
 
 const failed = (message: string, fields: object) => Object.assign(new Error(message), fields);
 
@@ -54,11 +55,36 @@ test("a password is taken out of texts in every form in which an address or a he
 });
 
 test("what needs the administrator names the statement to run, with names quoted", () => {
-  assert.match(postgresRemedy("3D000", 'o"neil', "k8s")!, /CREATE DATABASE "k8s" OWNER "o""neil"/);
   assert.match(
-    mysqlRemedy(1044, "o'neil", "k`s")!,
+    postgresRemedy(failed("x", { code: "3D000" }), 'o"neil', "k8s")!,
+    /CREATE DATABASE "k8s" OWNER "o""neil"/,
+  );
+  assert.match(
+    mysqlRemedy(failed("x", { errno: 1044 }), "o'neil", "k`s")!,
     /CREATE DATABASE IF NOT EXISTS `k``s`; GRANT ALL PRIVILEGES ON `k``s`\.\* TO 'o''neil'@'%'/,
   );
-  assert.equal(postgresRemedy("53100", "u", "d"), undefined);
-  assert.equal(mysqlRemedy(1114, "u", "d"), undefined);
+  assert.equal(postgresRemedy(failed("x", { code: "53100" }), "u", "d"), undefined);
+  assert.equal(mysqlRemedy(failed("x", { errno: 1114 }), "u", "d"), undefined);
+});
+
+test("what only the user can mend is told with what to do, and not tried again for ever", () => {
+  const postgres = (message: string, fields: object) => postgresRemedy(failed(message, fields), "u", "d");
+  const mysql = (message: string, fields: object) => mysqlRemedy(failed(message, fields), "u", "d");
+  const misspelt = /^check the parameters behind the \? in --datastore-endpoint$/;
+  assert.match(postgres('unrecognized configuration parameter "sslmod"', { code: "42704" })!, misspelt);
+  assert.match(mysql("Unknown system variable 'tlss'", { errno: 1193 })!, misspelt);
+  assert.match(postgres("The server does not support SSL connections", {})!, /sslmode=disable/);
+  assert.match(mysql("Server does not support secure connection", { code: "HANDSHAKE_NO_SSL_SUPPORT" })!, /tls=false/);
+  const selfSigned = { code: "DEPTH_ZERO_SELF_SIGNED_CERT" };
+  for (const remedy of [postgres("self-signed certificate", selfSigned), mysql("self-signed certificate", selfSigned)])
+    assert.match(remedy!, /^give its authority with --datastore-cafile/);
+});
+
+test("why a certificate is not trusted is told without Node's advice to those who start it themselves", () => {
+  const error = failed("self-signed certificate; if the root CA is installed locally, try running Node.js with --use", {
+    code: "SELF_SIGNED_CERT_IN_CHAIN",
+  });
+  assert.equal(untrustedReason(error), "self-signed certificate");
+  assert.equal(untrustedReason(new Error("lost", { cause: error })), "self-signed certificate");
+  assert.equal(untrustedReason(failed("x", { code: "ECONNREFUSED" })), undefined);
 });
