@@ -4,7 +4,7 @@ import { type GrpcCode, GrpcError, grpcCodes } from "./grpc-error.ts";
 import { FrameReader, OversizeError } from "./grpc-frames.ts";
 import type { GrpcSession } from "./grpc-session.ts";
 import type { Field, Headers } from "./hpack.ts";
-import type { Http2Stream, StreamError, StreamReader } from "./http2-connection.ts";
+import type { Http2Stream, StreamError, StreamReader } from "./http2-stream.ts";
 
 /** One method of a service. */
 export interface MethodDescriptor<Req extends Message = Message, Res extends Message = Message> {

@@ -2,7 +2,8 @@ import { createConnection, isIP, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { Clock, Timer } from "../machinery/clock.ts";
 import type { Field } from "./hpack.ts";
-import { Http2Connection, type Http2Stream, type StreamReader } from "./http2-connection.ts";
+import { Http2Connection } from "./http2-connection.ts";
+import type { Http2Stream, StreamReader } from "./http2-stream.ts";
 
 /** Where the server is: a unix socket, or an address with TLS (or without, for tests on loopback). */
 export type GrpcTarget =

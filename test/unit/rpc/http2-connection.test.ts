@@ -4,7 +4,7 @@ import { createServer, type Http2Server, type ServerHttp2Stream, type ServerOpti
 import { type AddressInfo, connect, createServer as createNetServer, type Socket } from "node:net";
 import { test } from "node:test";
 import type { Headers } from "../../../src/rpc/hpack.ts";
-import { Http2Connection, type StreamError, type StreamReader } from "../../../src/rpc/http2-connection.ts";
+import { Http2Connection } from "../../../src/rpc/http2-connection.ts";
 import {
   frameFlag,
   frameType,
@@ -13,6 +13,7 @@ import {
   settingsPayload,
   writeFrame,
 } from "../../../src/rpc/http2-frames.ts";
+import type { StreamError, StreamReader } from "../../../src/rpc/http2-stream.ts";
 
 const nothing = Buffer.alloc(0);
 const fields = (path: string, more: readonly (readonly [string, string])[] = []) => [
@@ -269,5 +270,25 @@ test("no more streams than the server takes have room, and filling is no data", 
     assert.equal(await first.text(), "abc");
     assert.equal(connection.size, 1);
     assert.ok(!connection.hasRoom);
+  });
+});
+
+test("a server that sends more than it was allowed is left, and one that takes frames of no size is not waited for", async () => {
+  const piece = writeFrame(frameType.data, 0, 1, Buffer.alloc(16_384));
+  await withFrames(new Array<Buffer>(257).fill(piece), async (connection) => {
+    const reply = new Reply();
+    const stream = connection.open(fields("/"), [], reply);
+    stream.pause();
+    stream.send(nothing, true);
+    assert.match((await reply.closed.promise)!.message, /more than it was allowed/);
+    assert.equal(connection.usable, false);
+  });
+  const ended = writeFrame(frameType.headers, frameFlag.endHeaders | frameFlag.endStream, 1, Buffer.from([0x88]));
+  await withFrames([writeFrame(frameType.settings, 0, 0, settingsPayload([[5, 0]])), ended], async (connection) => {
+    const first = new Reply();
+    connection.open(fields("/"), [], first).send(nothing, true);
+    assert.equal(await first.text(), "");
+    connection.open(fields("/"), [], new Reply()).send(Buffer.from("x"), true);
+    assert.equal(connection.size, 1);
   });
 });
