@@ -1,12 +1,11 @@
 import { existsSync, mkdirSync, rmSync } from "node:fs";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Agent, JoinTarget, startAgent } from "../agent/agent.ts";
 import type { NodeOptions } from "../agent/agent-options.ts";
 import { encodeClusterConfig } from "../agent/bootstrap/cluster-config.ts";
+import { identityDirectory, loadNodeIdentity } from "../agent/bootstrap/node-identity.ts";
 import { parseToken } from "../agent/bootstrap/token.ts";
-import { writeFileAtomic } from "../agent/host/files.ts";
-import { configMaps, type Node, nodes, secrets, serviceAccounts } from "../api/generated/core-v1.ts";
+import { secrets } from "../api/generated/core-v1.ts";
 import { createApiServer } from "../apiserver/api-server.ts";
 import { bootstrapTokenAuthenticator } from "../apiserver/authentication/bootstrap-token.ts";
 import { requestHeaderAuthenticator } from "../apiserver/authentication/request-header.ts";
@@ -19,25 +18,24 @@ import { parseCidr } from "../machinery/cidr.ts";
 import { clusterClock, ioClock } from "../machinery/clock.ts";
 import { ConfigurationError } from "../machinery/configuration-error.ts";
 import type { Logger } from "../machinery/log.ts";
-import type { KubeObject, ResourceType } from "../machinery/object.ts";
 import { TunnelServer } from "../tunnel/tunnel-server.ts";
 import { readBootstrapData } from "./bootstrap-data.ts";
 import { certificateAuthority } from "./certificate-authority.ts";
-import type { ServerCertificates } from "./certificates.ts";
 import { ensureClusterDns } from "./cluster-dns.ts";
 import { assertRestoreFinished, resetFlag } from "./cluster-reset/reset-marks.ts";
-import { containerHost } from "./container-host.ts";
 import { loadControlLoops, startControlLoops } from "./control-loops.ts";
 import { dialAddress, isLoopback } from "./dial-address.ts";
 import { startOwnEtcd } from "./etcd/own-etcd.ts";
-import { defaultKubeconfigPath, renderComponentKubeconfig, renderKubeconfig, writeKubeconfig } from "./kubeconfig.ts";
 import { deployManifests } from "./manifests/deploy.ts";
 import { writePackagedManifests } from "./manifests/packaged.ts";
 import { nodePasswordController } from "./node-password-controller.ts";
 import { nodePasswordSecretName, nothingFor } from "./node-passwords.ts";
 import { openCluster } from "./open-cluster.ts";
 import { peerCertificate } from "./peer-certificate.ts";
+import { podsCanRun } from "./pods-can-run.ts";
+import { publishKubeconfigs } from "./publish-kubeconfigs.ts";
 import type { ServerOptions } from "./server-options.ts";
+import { servingNames } from "./serving-names.ts";
 
 export interface Server {
   /** Resolves when the server has to start again, with the reason. */
@@ -90,9 +88,10 @@ export async function startServer(
       // Awaited below, when the control plane is up.
       node.catch(() => {});
     }
-    const { nodeName } = options;
+    const identity = options.agent && loadNodeIdentity(identityDirectory, options.agent.nodeName, options.agent.withNodeId);
+    const nodeName = identity?.name ?? options.nodeName;
     const serviceIp = parseCidr(options.serviceCidr).nth(1);
-    const etcd = await startOwnEtcd(options, { directory, nodeName, logger, signal });
+    const etcd = await startOwnEtcd(options, { directory, nodeName, identity, logger, signal });
     if (etcd) endings.push(() => etcd.stop());
     const { store, certificates, tokens } = await openCluster(options, {
       directory,
@@ -158,6 +157,7 @@ export async function startServer(
       const { password } = parseToken(tokens.server);
       return serverSnapshots({
         ...options,
+        nodeName,
         directory,
         store,
         endpoint,
@@ -313,50 +313,6 @@ async function startNode(options: NodeOptions, context: Parameters<typeof startA
   return startAgent(options, context);
 }
 
-/**
- * A node that is not Ready by then has a reason of its own, which its status tells. Long, since a small machine under
- * load takes its time; and shorter than tools wait for the line.
- */
-const readyTimeoutMs = 60_000;
-
-/**
- * Resolves when a pod of the namespace `default` would be admitted and find all that is mounted into it, and this node is
- * Ready for it, or does not become so soon.
- */
-async function podsCanRun(client: Client, nodeName: string, signal: AbortSignal): Promise<void> {
-  const late = new AbortController();
-  const seen = async <T extends KubeObject>(
-    type: ResourceType<T>,
-    name: string,
-    end: AbortSignal,
-    wanted: (object: T) => boolean = () => true,
-  ) => {
-    const events = client.watch<T>(type, {
-      ...(type.namespaced ? { namespace: "default" } : {}),
-      fieldSelector: `metadata.name=${name}`,
-      sendInitialEvents: true,
-      allowWatchBookmarks: true,
-      resourceVersionMatch: "NotOlderThan",
-      signal: end,
-    });
-    for await (const { type, object } of events) {
-      if ((type === "ADDED" || type === "MODIFIED") && wanted(object)) return;
-    }
-  };
-  const timer = ioClock.after(readyTimeoutMs, () => late.abort());
-  const ready = seen(nodes, nodeName, AbortSignal.any([signal, late.signal]), isReady).catch((error) => {
-    if (!late.signal.aborted) throw error;
-  });
-  try {
-    const needed = [seen(serviceAccounts, "default", signal), seen(configMaps, "kube-root-ca.crt", signal), ready];
-    await Promise.all(needed);
-  } finally {
-    timer.cancel();
-  }
-}
-
-const isReady = ({ status }: Node) => status?.conditions?.find(({ type }) => type === "Ready")?.status === "True";
-
 /** A port that cannot be had will not be had by trying again. */
 function unlessPortProblem(error: Error): Error {
   const code = (error.cause as NodeJS.ErrnoException | undefined)?.code ?? "";
@@ -370,64 +326,10 @@ function refuseUpgrade(socket: import("node:stream").Duplex, status: string): vo
   socket.end(`HTTP/1.1 ${status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
 }
 
-/** All names and addresses that the API is reached by (K3s' list). */
-function servingNames(options: ServerOptions, nodeName: string, serviceIp: string): string[] {
-  const { clusterDomain, advertiseAddress, tlsNames, agent } = options;
-  const host = containerHost();
-  return [
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    `kubernetes.default.svc.${clusterDomain}`,
-    "localhost",
-    "127.0.0.1",
-    "::1",
-    nodeName,
-    hostname(),
-    ...(agent?.nodeIps ?? []),
-    ...(agent?.nodeExternalIps ?? []),
-    advertiseAddress,
-    options.etcd.address,
-    serviceIp,
-    // Programs in other containers reach a published port there: tests that run in a container do.
-    ...(host ? [host] : []),
-    ...tlsNames,
-  ];
-}
-
 function announceTokens(directory: string, options: ServerOptions, logger: Logger): void {
   const url = `https://${options.advertiseAddress}:${options.advertisePort}`;
   logger.info(`Server node token is available at ${join(directory, "token")}`);
   logger.info(`To join server node to cluster: k3s server -s ${url} -t \${SERVER_NODE_TOKEN}`);
   logger.info(`Agent node token is available at ${join(directory, "agent-token")}`);
   logger.info(`To join agent node to cluster: k3s agent -s ${url} -t \${AGENT_NODE_TOKEN}`);
-}
-
-function publishKubeconfigs(
-  directory: string,
-  options: ServerOptions,
-  certificates: ServerCertificates,
-  logger: Logger,
-): void {
-  const host = options.bindAddress === "0.0.0.0" ? "127.0.0.1" : options.bindAddress;
-  const url = `https://${host}:${options.httpsPort}`;
-  const unlinked = writeKubeconfig(
-    options.kubeconfigPath,
-    renderKubeconfig(url, certificates.serverCaBundle, certificates.admin),
-    options.kubeconfigMode,
-  );
-  logger.info(`Wrote kubeconfig ${options.kubeconfigPath}`);
-  if (unlinked) logger.warn({ err: unlinked }, `Linking ${defaultKubeconfigPath} to it failed`);
-  else if (options.kubeconfigPath !== defaultKubeconfigPath) logger.info(`Linked ${defaultKubeconfigPath} to it`);
-  logger.info("Run: k3s kubectl");
-  const tls = (file: string) => join(directory, "tls", file);
-  for (const name of ["admin", "supervisor", "controller", "scheduler"]) {
-    const text = renderComponentKubeconfig(
-      url,
-      tls("server-ca.crt"),
-      tls(`client-${name}.crt`),
-      tls(`client-${name}.key`),
-    );
-    writeFileAtomic(join(directory, "cred", `${name}.kubeconfig`), text, 0o600);
-  }
 }
