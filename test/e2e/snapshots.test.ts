@@ -118,13 +118,18 @@ async function save(cluster: TestCluster, server: string): Promise<string> {
 }
 
 /** What the README tells to type for a server that is stopped. */
-async function restore(server: string, snapshot: string): Promise<void> {
+async function tryRestore(server: string, snapshot: string): Promise<{ code: number; log: string }> {
   const { code, stdout, stderr } = await tryRun("docker", [
     ...["run", "--rm", "--name", `${server}-restore`, "--volumes-from", server, serverImage],
     ...["server", "--cluster-reset", `--cluster-reset-restore-path=${snapshot}`],
   ]);
-  assert.equal(code, 0, stdout + stderr);
-  assert.match(stdout + stderr, /membership has been reset, restart without --cluster-reset flag now/);
+  return { code, log: stdout + stderr };
+}
+
+async function restore(server: string, snapshot: string): Promise<void> {
+  const { code, log } = await tryRestore(server, snapshot);
+  assert.equal(code, 0, log);
+  assert.match(log, /membership has been reset, restart without --cluster-reset flag now/);
 }
 
 const stop = (...nodes: string[]) => run("docker", ["stop", "-t", "20", ...nodes]);
@@ -170,6 +175,9 @@ async function goesBack(
   assert.notDeepEqual(await idsOf(cluster, "again"), before[1]);
   const highest = await revisionOf(cluster);
 
+  const tooEarly = await tryRestore(server, snapshot);
+  assert.equal(tooEarly.code, 78, tooEarly.log);
+  assert.match(tooEarly.log, /stop the server (first|before)/);
   await setBack(snapshot);
 
   await eventually(() => revisionOf(cluster), patienceMs);

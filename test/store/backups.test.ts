@@ -266,7 +266,7 @@ describe("a server in embedded etcd", () => {
     const [name] = readdirSync(join(machine.database, "snapshots"));
     for (const busy of [await machine.restore(name!), await machine.serve("--cluster-reset")]) {
       assert.equal(busy.code, 78, busy.stderr + busy.stdout);
-      assert.match(busy.stderr + busy.stdout, /this server's etcd runs, at https:.*; stop the server first/);
+      assert.match(busy.stderr + busy.stdout, /this server's etcd runs, on the data in .*\/db; stop the server first/);
     }
     assert.deepEqual(readdirSync(machine.database), untouched);
     await create(server, "after");

@@ -1,3 +1,4 @@
+import type { NodeIdentity } from "../../agent/bootstrap/node-identity.ts";
 import { connectSupervisor, type Supervisor } from "../../agent/bootstrap/supervisor-client.ts";
 import { ioClock } from "../../machinery/clock.ts";
 import type { Logger } from "../../machinery/log.ts";
@@ -5,6 +6,7 @@ import { criticalSettings } from "../critical-settings.ts";
 import { joinCluster } from "../join-cluster.ts";
 import type { ServerOptions } from "../server-options.ts";
 import { etcdDirectoryOf, isInitialized } from "./data-directory.ts";
+import { holdData } from "./data-hold.ts";
 import type { EmbeddedEtcd } from "./embedded-etcd.ts";
 import { hasFounders } from "./founders.ts";
 
@@ -20,11 +22,13 @@ export async function startOwnEtcd(
   context: {
     readonly directory: string;
     readonly nodeName: string;
+    /** The node in this server. */
+    readonly identity: NodeIdentity | undefined;
     readonly logger: Logger;
     readonly signal: AbortSignal;
   },
 ): Promise<EmbeddedEtcd | undefined> {
-  const { directory, logger, signal } = context;
+  const { directory, identity, logger, signal } = context;
   const { join, token } = options;
   const initialized = isInitialized(etcdDirectoryOf(directory));
   const named = options.datastore.endpoint.kind !== "sqlite" || options.datastore.endpoint.path !== undefined;
@@ -37,17 +41,24 @@ export async function startOwnEtcd(
   if (join && token !== undefined && !initialized && !hasFounders(etcdDirectoryOf(directory))) {
     const { agentToken } = options;
     const settings = criticalSettings(options);
-    await joinCluster({ server: join, token, agentToken, directory, settings, clock, logger, signal });
+    await joinCluster({ server: join, token, agentToken, node: identity, directory, settings, clock, logger, signal });
   }
   const { startEmbeddedEtcd } = await loading;
+  const release = await holdData(directory);
   let supervisor: Promise<Supervisor> | undefined;
-  return startEmbeddedEtcd({
-    ...context,
-    ...options.etcd,
-    supervisor:
-      join && token !== undefined
-        ? () => (supervisor ??= connectSupervisor(join, token, { clock, logger, signal, user: "server" }))
-        : undefined,
-    clock,
-  });
+  try {
+    const etcd = await startEmbeddedEtcd({
+      ...context,
+      ...options.etcd,
+      supervisor:
+        join && token !== undefined
+          ? () => (supervisor ??= connectSupervisor(join, token, { clock, logger, signal, user: "server" }))
+          : undefined,
+      clock,
+    });
+    return { ...etcd, stop: () => etcd.stop().finally(release) };
+  } catch (error) {
+    release();
+    throw error;
+  }
 }

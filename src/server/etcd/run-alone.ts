@@ -4,6 +4,7 @@ import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { openStore } from "../../store/open-store.ts";
 import type { Store } from "../../store/store.ts";
+import { assertUnused } from "./data-hold.ts";
 import { prepareEtcdCertificates } from "./etcd-certificates.ts";
 import { clientUrl, type EtcdBeginning, etcdConfig, localAddress } from "./etcd-config.ts";
 import { startEtcdProcess } from "./etcd-process.ts";
@@ -34,6 +35,7 @@ export async function runAlone(
   work: (store: Store) => Promise<void>,
 ): Promise<void> {
   const { directory, nodeName, address, logger, signal } = options;
+  await assertUnused(directory);
   const clock = ioClock;
   const certificates = await prepareEtcdCertificates(join(directory, "tls"), [address, nodeName], clock);
   const url = clientUrl(localAddress(address));
