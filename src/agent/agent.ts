@@ -6,7 +6,7 @@ import { addressChange } from "./address-change.ts";
 import type { AgentOptions, NodeOptions } from "./agent-options.ts";
 import { fetchClusterConfig } from "./bootstrap/cluster-config.ts";
 import { obtainNodeCertificates } from "./bootstrap/node-certificates.ts";
-import { loadNodeIdentity } from "./bootstrap/node-identity.ts";
+import { identityDirectory, loadNodeIdentity } from "./bootstrap/node-identity.ts";
 import { checkServerIdentity, serverName } from "./bootstrap/server-identity.ts";
 import { joinThrough } from "./bootstrap/supervisor-client.ts";
 import { ClusterServers } from "./cluster-servers.ts";
@@ -60,7 +60,7 @@ export async function startAgent(
   await prepareCgroupRoot();
   await makeShared("/");
 
-  const identity = loadNodeIdentity("/etc/rancher/node", options.nodeName, options.withNodeId);
+  const identity = loadNodeIdentity(identityDirectory, options.nodeName, options.withNodeId);
   const nodeIps = options.nodeIps.length > 0 ? options.nodeIps : [nodeAddress(options.networkInterface)];
   const cniConfDir = join(directory, "etc", "cni", "net.d");
   const cniBinDir = "/usr/lib/cni";

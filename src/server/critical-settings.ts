@@ -55,12 +55,20 @@ export function settingsOfConfig(reply: Buffer): CriticalSettings {
  */
 export function assertSameSettings(cluster: CriticalSettings, own: CriticalSettings): void {
   const different = differingSettings(cluster, own).map((name) =>
-    name === secret
-      ? "--agent-token is another one than this server's"
-      : `--${name} is ${quoted(cluster[name]!)} there and ${quoted(own[name]!)} here`,
+    name === secret ? otherAgentToken : `--${name} is ${quoted(cluster[name]!)} there and ${quoted(own[name]!)} here`,
   );
-  if (different.length === 0) return;
-  throw new ConfigurationError(
+  if (different.length > 0) throw mismatch(different);
+}
+
+/** What is told where the agents' token turns out to be another one, since it opens nothing. */
+export function agentTokenMismatch(): ConfigurationError {
+  return mismatch([otherAgentToken]);
+}
+
+const otherAgentToken = "--agent-token is another one than this server's";
+
+function mismatch(different: readonly string[]): ConfigurationError {
+  return new ConfigurationError(
     `failed to validate server configuration: critical configuration value mismatch between servers: ${different.join("; ")}; ` +
       "start every server of the cluster with the same values",
   );

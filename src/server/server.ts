@@ -88,7 +88,8 @@ export async function startServer(
       // Awaited below, when the control plane is up.
       node.catch(() => {});
     }
-    const identity = options.agent && loadNodeIdentity(identityDirectory, options.agent.nodeName, options.agent.withNodeId);
+    const identity =
+      options.agent && loadNodeIdentity(identityDirectory, options.agent.nodeName, options.agent.withNodeId);
     const nodeName = identity?.name ?? options.nodeName;
     const serviceIp = parseCidr(options.serviceCidr).nth(1);
     const etcd = await startOwnEtcd(options, { directory, nodeName, identity, logger, signal });

@@ -48,11 +48,7 @@ export async function obtainNodeCertificates(
     replaceFile(join(directory, "server-ca.crt"), serverCa, 0o600),
   ]);
 
-  const nodeHeaders = {
-    "k3s-node-name": node.name,
-    "k3s-node-password": node.password,
-    "k3s-node-ip": nodeIps.join(","),
-  };
+  const nodeHeaders = headersOf(node, nodeIps);
   const obtain = async (file: string, ca: string, names: readonly string[], headers: Record<string, string>) => {
     const certificatePath = join(directory, `${file}.crt`);
     const keyPath = join(directory, `${file}.key`);
@@ -60,24 +56,8 @@ export async function obtainNodeCertificates(
       const certificate = readFileSync(certificatePath, "utf8");
       if (serves(certificate, ca, names, clock.now())) return { certificate, key: readFileSync(keyPath, "utf8") };
     }
-    const key = existsSync(keyPath)
-      ? readFileSync(keyPath, "utf8")
-      : (generateKeyPairSync("ec", { namedCurve: "prime256v1" }).privateKey.export({
-          type: "pkcs8",
-          format: "pem",
-        }) as string);
-    const reply = await supervisor
-      .post(`/v1-k3s/${file}.crt`, certificateRequest(key), headers)
-      .catch((error: unknown) => {
-        if (error instanceof SupervisorError && error.code === 403 && headers["k3s-node-password"]) {
-          throw new ConfigurationError(
-            `Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry, ` +
-              `try enabling a unique node name with the --with-node-id flag (${error.message})`,
-          );
-        }
-        throw error;
-      });
-    const certificate = reply.toString("utf8");
+    const key = existsSync(keyPath) ? readFileSync(keyPath, "utf8") : newKey();
+    const certificate = await requestCertificate(supervisor, file, key, headers);
     await replaceFile(keyPath, key, 0o600);
     await replaceFile(certificatePath, certificate, 0o600);
     return { certificate, key };
@@ -90,6 +70,46 @@ export async function obtainNodeCertificates(
     authorities,
   ]);
   return { client, serving, kubeProxy, controller, clientCa, serverCa };
+}
+
+/**
+ * Has the cluster note this machine's password for its node's name, or compare it: before a machine becomes more than a
+ * node under a name that is another's.
+ * @throws ConfigurationError when another machine has the name
+ */
+export async function claimNodeName(supervisor: Supervisor, node: NodeIdentity): Promise<void> {
+  await requestCertificate(supervisor, "client-kubelet", newKey(), headersOf(node, []));
+}
+
+function headersOf(node: NodeIdentity, nodeIps: readonly string[]): Record<string, string> {
+  return {
+    "k3s-node-name": node.name,
+    "k3s-node-password": node.password,
+    "k3s-node-ip": nodeIps.join(","),
+  };
+}
+
+/** P-256, PEM. */
+function newKey(): string {
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
+  return privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+}
+
+async function requestCertificate(
+  supervisor: Supervisor,
+  file: string,
+  key: string,
+  headers: Record<string, string>,
+): Promise<string> {
+  try {
+    return (await supervisor.post(`/v1-k3s/${file}.crt`, certificateRequest(key), headers)).toString("utf8");
+  } catch (error) {
+    if (!(error instanceof SupervisorError && error.code === 403 && headers["k3s-node-password"])) throw error;
+    throw new ConfigurationError(
+      `Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry, ` +
+        `try enabling a unique node name with the --with-node-id flag (${error.message})`,
+    );
+  }
 }
 
 function serves(pem: string, ca: string, names: readonly string[], nowMs: number): boolean {

@@ -10,6 +10,9 @@ export interface NodeIdentity {
   readonly password: string;
 }
 
+/** Where a machine keeps its password and its id (K3s' directory). */
+export const identityDirectory = "/etc/rancher/node";
+
 /**
  * @param directory where the password and the id stand; they must live as long as the node's data
  * @param given `--node-name`; default: the host name in lower case

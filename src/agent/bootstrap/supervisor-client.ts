@@ -156,6 +156,9 @@ export class TrustError extends ConfigurationError {
   override readonly name = "TrustError";
 }
 
+/** The server takes the token for nobody's: this one, or for this user. */
+export class TokenRefusedError extends TrustError {}
+
 /** @throws when the URL is not https */
 export function serverUrl(server: string): URL {
   let url: URL;
@@ -192,7 +195,7 @@ function supervisor(url: URL, ca: string, token: Token, user: "node" | "server")
     get: (path, headers) =>
       call(url, path, { trust: ca, timeoutMs: answerTimeoutMs, headers: { authorization, ...headers } }).catch(
         (error) => {
-          throw explained(error, url);
+          throw explained(error, url, user);
         },
       ),
     post: (path, body, headers, client) =>
@@ -204,15 +207,16 @@ function supervisor(url: URL, ca: string, token: Token, user: "node" | "server")
         headers: { ...(client ? {} : { authorization }), "content-type": "application/pkcs10", ...headers },
         ...(client ? { client } : {}),
       }).catch((error) => {
-        throw explained(error, url);
+        throw explained(error, url, user);
       }),
   };
 }
 
 /** A token that is refused once is refused always. */
-function explained(error: Error, url: URL): Error {
+function explained(error: Error, url: URL, user: "node" | "server"): Error {
   if (!(error instanceof SupervisorError) || error.code !== 401) return error;
-  return new TrustError(
-    `${url.origin} does not accept the token (401 Unauthorized); give the content of the server's file server/node-token`,
+  const file = user === "server" ? "server/token" : "server/node-token";
+  return new TokenRefusedError(
+    `${url.origin} does not accept the token (401 Unauthorized); give the content of the server's file ${file}`,
   );
 }

@@ -11,6 +11,7 @@ import { silentLogger } from "../../../src/machinery/log.ts";
 import { readBootstrapData } from "../../../src/server/bootstrap-data.ts";
 import { prepareCertificates } from "../../../src/server/certificates.ts";
 import { type JoinClusterOptions, joinCluster } from "../../../src/server/join-cluster.ts";
+import { hashNodePassword } from "../../../src/server/node-passwords.ts";
 import { createSupervisor } from "../../../src/server/supervisor.ts";
 import { prepareTokens } from "../../../src/server/tokens.ts";
 import { temporaryDirectory } from "../../support/temporary-directory.ts";
@@ -18,7 +19,10 @@ import { temporaryDirectory } from "../../support/temporary-directory.ts";
 const settings = { "cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16", "disable-network-policy": "false" };
 
 /** A server that others can join, or not. */
-async function startServer(t: TestContext, { embedded = true, agentToken = undefined as string | undefined } = {}) {
+async function startServer(
+  t: TestContext,
+  { embedded = true, agentToken = undefined as string | undefined, client = {} as Client } = {},
+) {
   const directory = temporaryDirectory(t);
   const certificates = await prepareCertificates(join(directory, "tls"), ["kubernetes", "127.0.0.1"]);
   const tokens = prepareTokens(directory, certificates.serverCaBundle, undefined, agentToken);
@@ -27,7 +31,7 @@ async function startServer(t: TestContext, { embedded = true, agentToken = undef
     clientCa: certificates.clientCa,
     tokens,
     authenticate: async () => undefined,
-    client: {} as Client,
+    client,
     config: encodeClusterConfig({
       clusterCidr: "10.42.0.0/16",
       serviceCidr: "10.43.0.0/16",
@@ -65,6 +69,7 @@ function joining(t: TestContext, server: string, token: string, more: Partial<Jo
       server,
       token,
       agentToken: undefined,
+      node: undefined,
       directory,
       settings,
       clock: ioClock,
@@ -106,7 +111,35 @@ describe("joining a server", () => {
   test("the agents' token is used for what nodes are told", async (t) => {
     const first = await startServer(t, { agentToken: "for-agents" });
     await joining(t, first.url, first.tokens.server, { agentToken: "for-agents" }).run();
-    await assert.rejects(joining(t, first.url, first.tokens.server).run(), { name: "TrustError" });
+  });
+
+  test("agents' tokens that differ are told as what they are: the servers' own opens nothing for nodes then", async (t) => {
+    const mismatch = { name: "ConfigurationError", message: /mismatch between servers: --agent-token is another one/ };
+    const having = await startServer(t, { agentToken: "for-agents" });
+    await assert.rejects(joining(t, having.url, having.tokens.server).run(), mismatch);
+    const without = await startServer(t);
+    const other = joining(t, without.url, without.tokens.server, { agentToken: "for-agents" });
+    await assert.rejects(other.run(), mismatch);
+    await assert.rejects(joining(t, without.url, "wrong").run(), {
+      name: "TrustError",
+      message: /does not accept the token .*server\/token$/,
+    });
+  });
+
+  test("another machine's name is refused before anything is taken over", async (t) => {
+    const hash = Buffer.from(await hashNodePassword("another")).toString("base64");
+    const secret = { metadata: { name: "taken.node-password.k3s" }, data: { hash } };
+    const client = { get: async () => secret } as unknown as Client;
+    const first = await startServer(t, { client });
+    const named = (password: string) =>
+      joining(t, first.url, first.tokens.server, { node: { name: "taken", password } });
+    const other = named("mine");
+    await assert.rejects(other.run(), {
+      name: "ConfigurationError",
+      message: /^Node password rejected, duplicate host/,
+    });
+    assert.deepEqual(readBootstrapData(other.directory), {});
+    await named("another").run();
   });
 
   test("a critical setting that differs is told before anything secret is asked for", async (t) => {
