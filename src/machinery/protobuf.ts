@@ -419,6 +419,8 @@ function readMessage(reader: Reader, table: Message): Record<string, unknown> {
 
 /** Decodes a value; fields that the message does not know are skipped. Throws when the bytes are no such message. */
 export function decodeMessage<M extends Message>(table: M, encoded: Uint8Array): MessageOutput<M> {
-  const buffer = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.byteLength);
+  const buffer = Buffer.isBuffer(encoded)
+    ? encoded
+    : Buffer.from(encoded.buffer, encoded.byteOffset, encoded.byteLength);
   return readMessage(new Reader(buffer, 0, buffer.length), table) as MessageOutput<M>;
 }

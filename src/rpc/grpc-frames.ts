@@ -31,20 +31,22 @@ export class FrameReader {
     this.#pieces.push(piece);
     this.#length += piece.length;
     if (this.#length < this.#wanted) return;
-    let rest = this.#pieces.length === 1 ? piece : Buffer.concat(this.#pieces);
+    const rest = this.#pieces.length === 1 ? piece : Buffer.concat(this.#pieces);
     this.#wanted = headBytes;
-    while (rest.length >= headBytes) {
-      const size = rest.readUInt32BE(1);
-      if (rest[0] !== 0) throw new Error("the server sent a compressed message, which was not asked for");
+    let at = 0;
+    while (rest.length - at >= headBytes) {
+      const size = rest.readUInt32BE(at + 1);
+      if (rest[at] !== 0) throw new Error("the server sent a compressed message, which was not asked for");
       if (size > this.#largestBytes)
         throw new OversizeError(`a message of ${size} bytes is too large; at most ${this.#largestBytes} are taken`);
       this.#wanted = headBytes + size;
-      if (rest.length < this.#wanted) break;
-      onMessage(rest.subarray(headBytes, this.#wanted));
-      rest = rest.subarray(this.#wanted);
+      if (rest.length - at < this.#wanted) break;
+      const end = at + this.#wanted;
+      onMessage(rest.subarray(at + headBytes, end));
+      at = end;
       this.#wanted = headBytes;
     }
-    this.#pieces = rest.length > 0 ? [rest] : [];
-    this.#length = rest.length;
+    this.#length = rest.length - at;
+    this.#pieces = this.#length > 0 ? [rest.subarray(at)] : [];
   }
 }

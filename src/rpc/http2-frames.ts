@@ -78,6 +78,7 @@ export function readSettings(payload: Buffer): [name: number, value: number][] {
 
 /** What a frame of data or headers carries, without what only fills it or says what comes first. */
 export function contentOf(flags: number, payload: Buffer): Buffer {
+  if ((flags & (frameFlag.padded | frameFlag.priority)) === 0) return payload;
   let start = 0;
   let end = payload.length;
   if (flags & frameFlag.padded) {
