@@ -1,15 +1,13 @@
 import { mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { type Clock, ioClock as machineClock, type Timer } from "../../machinery/clock.ts";
 import { ConfigurationError } from "../../machinery/configuration-error.ts";
 import type { Logger } from "../../machinery/log.ts";
 import { ExpiryTimer } from "../expiry-timer.ts";
 import {
-  CompactedError,
   DamagedError,
   type Entry,
-  FutureRevisionError,
   type ListOptions,
   type ListResult,
   type Store,
@@ -22,15 +20,9 @@ import {
 } from "../store.ts";
 import { type HistoryPage, WatchSet } from "../watch-set.ts";
 import { type CommittedBatch, eventsOf, type QueuedWrite, WriteQueue } from "../write-queue.ts";
-import {
-  Packer,
-  type Replies,
-  type Reply,
-  type Request,
-  type WireError,
-  type WireRow,
-  type WireWriteResult,
-} from "./messages.ts";
+import { Packer, type Replies, type Reply, type Request } from "./messages.ts";
+import { checkInWorker, startWorker } from "./start-worker.ts";
+import { pageEvents, ReadOnlyError, toEntry, toError, toResult } from "./wire-results.ts";
 import { WorkerCalls } from "./worker-calls.ts";
 
 export interface SqliteStoreOptions {
@@ -55,9 +47,6 @@ const patienceMs = 20_000;
 /** Between attempts to find out whether a problem is over; each takes twice as long as the one before. */
 const firstProbeMs = 1000;
 const longestProbeMs = 10_000;
-
-/** The file cannot be written, and will not be by itself. */
-class ReadOnlyError extends UnavailableError {}
 
 /**
  * Opens (or creates) the SQLite store. Rejects with ConfigurationError when the file is damaged or cannot be written, and
@@ -414,66 +403,5 @@ class SqliteStore implements Store {
     if (!opening) this.#logger.error({ err: error }, "The store failed");
     this.#calls.fail((asked) => (opening || asked !== "write" ? error : new UnknownOutcomeError(error.message)));
     this.#watches.fail(error);
-  }
-}
-
-function startWorker(name: string, workerData: Record<string, unknown>): Worker {
-  // In the bundle the worker is an entry file of its own, beside the main one.
-  const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./sqlite-worker.mjs";
-  return new Worker(new URL(file, import.meta.url), {
-    name,
-    workerData,
-    resourceLimits: { maxYoungGenerationSizeMb: 4 },
-  });
-}
-
-/** Checks a copy in a thread of its own, since that takes as long as the file is large. @returns its revision */
-function checkInWorker(path: string, nativeBinding: string | undefined): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const worker = startWorker("sqlite-check", { path, nativeBinding, check: true });
-    worker.once("message", resolve);
-    worker.once("error", (error) =>
-      reject(new UnavailableError(`the copy of the SQLite store failed: ${error.message}`)),
-    );
-    worker.once("exit", () => reject(new UnavailableError("the copy of the SQLite store was not checked to its end")));
-  });
-}
-
-function toEntry({ key, revision, createRevision, value }: WireRow, bytes: ArrayBuffer): Entry {
-  return { key, value: Buffer.from(bytes, value[0], value[1]), createRevision, modRevision: revision };
-}
-
-function toResult(result: WireWriteResult, bytes: ArrayBuffer): WriteResult {
-  if (!result.ok) return { ok: false, current: result.current && toEntry(result.current, bytes) };
-  const { revision, previous } = result;
-  return { ok: true, revision, ...(previous ? { previous: toEntry(previous, bytes) } : {}) };
-}
-
-function pageEvents({ rows, bytes }: Replies["history"]): StoreEvent[] {
-  return rows.map(({ row, previous }) => rowEvent(row, bytes, previous && toEntry(previous, bytes)));
-}
-
-function rowEvent(row: WireRow, bytes: ArrayBuffer, previous: Entry | undefined): StoreEvent {
-  const before = previous ? { previous } : {};
-  if (row.deleted) return { type: "delete", key: row.key, revision: row.revision, ...before };
-  return { type: "put", key: row.key, revision: row.revision, entry: toEntry(row, bytes), ...before };
-}
-
-function toError({ kind, message, revision, at }: WireError): Error {
-  switch (kind) {
-    case "compacted":
-      return new CompactedError(revision!, at!);
-    case "future":
-      return Object.assign(new FutureRevisionError(0, 0), { message });
-    case "unavailable":
-      return new UnavailableError(message);
-    case "readonly":
-      return new ReadOnlyError(message);
-    case "damaged":
-      return new DamagedError(message);
-    case "unknown":
-      return new UnknownOutcomeError(message);
-    default:
-      return new Error(message);
   }
 }
