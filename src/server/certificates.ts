@@ -65,10 +65,16 @@ export function generateKey(): string {
   }) as string;
 }
 
-const authorities: readonly AuthoritySpec[] = ["server-ca", "client-ca", "request-header-ca"].map((file) => ({
-  file,
-  commonName: `k3s-${file}`,
-}));
+/** The authorities that all servers of a cluster have in common; embedded etcd has its own. */
+export const clusterAuthorities: readonly AuthoritySpec[] = ["server-ca", "client-ca", "request-header-ca"].map(
+  (file) => ({
+    file,
+    commonName: `k3s-${file}`,
+  }),
+);
+
+/** The file of the key that signs the tokens of service accounts, which all servers have in common, too. */
+export const serviceAccountKey = "service";
 
 const clientLeaves: readonly LeafSpec[] = [
   {
@@ -149,8 +155,8 @@ export async function prepareCertificates(
     names: servingNames,
     usages: ["serverAuth"],
   };
-  const pair = await ensureCertificates(directory, authorities, [...clientLeaves, serving], {
-    keys: ["service"],
+  const pair = await ensureCertificates(directory, clusterAuthorities, [...clientLeaves, serving], {
+    keys: [serviceAccountKey],
     clock,
   });
   return {
@@ -162,7 +168,7 @@ export async function prepareCertificates(
     admin: pair("client-admin"),
     apiserver: pair("client-kube-apiserver"),
     authProxy: pair("client-auth-proxy"),
-    serviceAccountKey: readFileSync(join(directory, "service.key"), "utf8"),
+    serviceAccountKey: readFileSync(join(directory, `${serviceAccountKey}.key`), "utf8"),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Clock } from "../../machinery/clock.ts";
-import { makeAuthorities } from "../certificates.ts";
+import { clusterAuthorities, generateKey, makeAuthorities, serviceAccountKey } from "../certificates.ts";
 import { etcdAuthorities } from "./etcd-certificates.ts";
 import { peerUrl } from "./etcd-config.ts";
 import { foundersFile } from "./founders.ts";
@@ -21,19 +21,27 @@ export interface FoundingFile {
 
 /**
  * What servers need to find before their first start to found a cluster with embedded etcd together: the authorities that
- * its members know each other by, new ones, and who the members are. Holds private keys.
+ * its members know each other by, and who the members are. Also the cluster's own authorities, which they would agree on in
+ * etcd otherwise: all but one would throw theirs away then, with the certificates that they have just made. Holds private
+ * keys.
  * @returns the files of each founder, in the order of `founders`
  */
 export async function foundingFiles(founders: readonly Founder[], clock: Clock): Promise<FoundingFile[][]> {
-  const pairs = await makeAuthorities(etcdAuthorities, clock);
-  const authorities = etcdAuthorities.flatMap(({ file }, index) => [
-    { path: `tls/etcd/${file}.crt`, text: pairs[index]!.certificate },
-    { path: `tls/etcd/${file}.key`, text: pairs[index]!.key },
+  const paths = [
+    ...etcdAuthorities.map(({ file }) => `tls/etcd/${file}`),
+    ...clusterAuthorities.map(({ file }) => `tls/${file}`),
+  ];
+  const pairs = await makeAuthorities([...etcdAuthorities, ...clusterAuthorities], clock);
+  const authorities = paths.flatMap((path, index) => [
+    { path: `${path}.crt`, text: pairs[index]!.certificate },
+    { path: `${path}.key`, text: pairs[index]!.key },
   ]);
+  const tokens = { path: `tls/${serviceAccountKey}.key`, text: generateKey() };
   const names = founders.map(({ nodeName }) => newMemberName(nodeName));
   const list = foundersFile(founders.map(({ address }, index) => `${names[index]}=${peerUrl(address)}`));
   return names.map((name) => [
     ...authorities,
+    tokens,
     { path: "db/etcd/name", text: name },
     { path: `db/etcd/${list.name}`, text: list.text },
   ]);

@@ -52,8 +52,8 @@ describe("servers that found a cluster together", () => {
 
   test("find the same authorities and list of members, and a name of their own, in directories that only root reads", async () => {
     const nodes = [server(0), server(1), agent];
-    const files = await foundingFilesOf(nodes, new FakeClock());
-    assert.deepEqual([...files.keys()], ["k3ts-c-server-0", "k3ts-c-server-1"]);
+    const found = await foundingFilesOf(nodes, new FakeClock());
+    assert.deepEqual([...found.keys()], ["k3ts-c-server-0", "k3ts-c-server-1"]);
     const given: { container: string; path: string; entries: Map<string, { mode: number; text: string }> }[] = [];
     const docker = {
       getContainer: (container: string) => ({
@@ -66,16 +66,19 @@ describe("servers that found a cluster together", () => {
       }),
     } as unknown as Docker;
     for (const name of ["k3ts-c-server-0", "k3ts-c-server-1", "k3ts-c-agent-0"])
-      await giveFoundingFiles(docker, name, files.get(name));
+      await giveFoundingFiles(docker, name, found.get(name));
     const [first, second] = given;
     assert.equal(given.length, 2, "an agent has none");
     assert.equal(first!.path, "/var/lib/rancher/k3s");
     const text = (from: typeof first, path: string) => from!.entries.get(`server/${path}`)?.text;
-    for (const file of ["server-ca.crt", "server-ca.key", "peer-ca.crt", "peer-ca.key"]) {
-      assert.match(text(first, `tls/etcd/${file}`)!, /^-----BEGIN (CERTIFICATE|PRIVATE KEY)-----/);
-      assert.equal(text(first, `tls/etcd/${file}`), text(second, `tls/etcd/${file}`));
-      assert.equal(first!.entries.get(`server/tls/etcd/${file}`)?.mode, 0o600);
+    const pairs = ["etcd/server-ca", "etcd/peer-ca", "server-ca", "client-ca", "request-header-ca"];
+    const files = [...pairs.flatMap((pair) => [`${pair}.crt`, `${pair}.key`]), "service.key"];
+    for (const file of files) {
+      assert.match(text(first, `tls/${file}`)!, /^-----BEGIN (CERTIFICATE|PRIVATE KEY)-----/);
+      assert.equal(text(first, `tls/${file}`), text(second, `tls/${file}`));
+      assert.equal(first!.entries.get(`server/tls/${file}`)?.mode, 0o600);
     }
+    assert.equal(new Set(files.map((file) => text(first, `tls/${file}`))).size, files.length);
     const names = given.map((one) => text(one, "db/etcd/name")!);
     assert.match(names[0]!, /^k3ts-c-server-0-[0-9a-f]{8}$/);
     const members = `${names[0]}=https://10.0.0.1:2380\n${names[1]}=https://10.0.0.2:2380\n`;
