@@ -37,11 +37,13 @@ export function snapshotDirectory(serverDirectory: string, named: string | undef
 /** All snapshots of a directory, the oldest first. */
 export function listSnapshots(directory: string): SnapshotFile[] {
   return fileNames(directory)
-    .map((name) => {
+    .flatMap((name) => {
       const location = join(directory, name);
-      const { size, mtimeMs } = statSync(location);
-      const seconds = parseSnapshotName(name)?.createdAt ?? Math.floor(mtimeMs / 1000);
-      return { name, location: `file://${location}`, bytes: size, createdMs: seconds * 1000 };
+      const found = statSync(location, { throwIfNoEntry: false });
+      // Servers that share the directory may have removed it meanwhile.
+      if (!found) return [];
+      const seconds = parseSnapshotName(name)?.createdAt ?? Math.floor(found.mtimeMs / 1000);
+      return { name, location: `file://${location}`, bytes: found.size, createdMs: seconds * 1000 };
     })
     .sort((a, b) => a.createdMs - b.createdMs || (a.name < b.name ? -1 : 1));
 }
@@ -57,14 +59,15 @@ export function deleteSnapshots(directory: string, names: readonly string[]): st
     throw badRequest(`invalid snapshot name ${JSON.stringify(outside)}: path traversal not allowed`);
   const there = new Set(fileNames(directory));
   const found = [...new Set(names)].filter((name) => there.has(name));
-  for (const name of found) rmSync(join(directory, name));
+  for (const name of found) rmSync(join(directory, name), { force: true });
   return found;
 }
 
 /** Removes what is more than the newest `retention` of the snapshots whose names begin with `base`. @returns their names */
 export function pruneSnapshots(directory: string, base: string, retention: number): readonly string[] {
   const superfluous = beyondRetention(fileNames(directory), base, retention);
-  for (const name of superfluous) rmSync(join(directory, name));
+  // Servers that share the directory and a schedule remove the same ones at the same moment.
+  for (const name of superfluous) rmSync(join(directory, name), { force: true });
   return superfluous;
 }
 
