@@ -2,7 +2,7 @@
  * All checks, from the quick to the slow: `npm test`. Stops at the first stage that fails.
  *
  * `npm test -- unit api` runs the named stages only; the stages are lint, unit, api, fuzz, conformance,
- * store, e2e and architectures.
+ * store, e2e, several-servers and architectures.
  *
  * A test file that fails is run once more, alone. Where it passes then, the stage passes and the summary names the
  * test as unsteady: it is to be mended, but one race in some thousand tests does not hide what all others say.
@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ioClock } from "../src/machinery/clock.ts";
+import { type ClusterKindName, clusterKindVariable } from "../test/support/cluster-kind.ts";
 import type { FailedTest } from "./failed-tests.ts";
 import { databaseImageTasks, imageTasks } from "./images.ts";
 import { platforms } from "./platforms.ts";
@@ -61,9 +62,21 @@ const stages: Stage[] = [
   {
     name: "e2e",
     run: async () => {
-      if (!(await runTasks(imageTasks()))) return false;
-      // Clusters of containers share two cores on a small machine: two at a time wait for each other's timers least.
-      return nodeTest("test/e2e/**/*.test.ts", { timeoutMs: 900_000, concurrency: 2, forceExit: true });
+      if (!(await runTasks([...imageTasks(), ...databaseImageTasks()]))) return false;
+      return nodeTest("test/e2e/**/*.test.ts", onClusters);
+    },
+  },
+  {
+    // What works on a cluster of one server works on those of several: the same tests, from the first pod to a lost node.
+    name: "several-servers",
+    run: async () => {
+      if (!(await runTasks([...imageTasks(), ...databaseImageTasks()]))) return false;
+      const files = "test/e2e/{faults,helm,kubectl,pods,restarts,services,workloads}.test.ts";
+      for (const clusterKind of ["three-servers-etcd", "two-servers-postgres"] as const) {
+        console.log(`\n# ${clusterKind}`);
+        if (!(await nodeTest(files, { ...onClusters, clusterKind }))) return false;
+      }
+      return true;
     },
   },
   {
@@ -76,12 +89,12 @@ const stages: Stage[] = [
   },
 ];
 
-function command(program: string, args: readonly string[]): Promise<boolean> {
+function command(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<boolean> {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       cwd: root,
       stdio: "inherit",
-      env: { ...process.env, TESTCONTAINERS_RYUK_DISABLED: "true" },
+      env: { ...process.env, TESTCONTAINERS_RYUK_DISABLED: "true", ...env },
     });
     child.on("error", (error) => {
       console.error(`${program}: ${error.message}`);
@@ -95,7 +108,12 @@ interface TestOptions {
   timeoutMs: number;
   concurrency?: number;
   forceExit?: boolean;
+  /** The kind of cluster for tests that do not insist on one. */
+  clusterKind?: ClusterKindName;
 }
+
+/** Clusters of containers share two cores on a small machine: two at a time wait for each other's timers least. */
+const onClusters: TestOptions = { timeoutMs: 900_000, concurrency: 2, forceExit: true };
 
 /** More failed files than this are no bad luck: none is run again. */
 const maxSecondRuns = 3;
@@ -115,7 +133,8 @@ async function nodeTest(pattern: string, options: TestOptions): Promise<boolean>
   if (again.length === 0 || again.length > maxSecondRuns) return false;
   console.log(`\n# once more: ${again.join(" ")}`);
   const second = await runFiles(again, { ...options, concurrency: 1 });
-  if (second.passed) unsteady.push(...first.failed.map(({ file, name }) => `${file}: ${name}`));
+  const on = options.clusterKind ? ` on ${options.clusterKind}` : "";
+  if (second.passed) unsteady.push(...first.failed.map(({ file, name }) => `${file}${on}: ${name}`));
   return second.passed;
 }
 
@@ -127,7 +146,7 @@ async function runFiles(
   const directory = mkdtempSync(join(tmpdir(), "k3ts-test-"));
   const report = join(directory, "failed");
   try {
-    const passed = await command(process.execPath, [
+    const args = [
       "--test",
       `--test-timeout=${options.timeoutMs}`,
       ...(options.concurrency ? [`--test-concurrency=${options.concurrency}`] : []),
@@ -138,7 +157,9 @@ async function runFiles(
       "--test-reporter=./tools/failed-tests.ts",
       `--test-reporter-destination=${report}`,
       ...files,
-    ]);
+    ];
+    const env = options.clusterKind ? { [clusterKindVariable]: options.clusterKind } : {};
+    const passed = await command(process.execPath, args, env);
     const lines = readFileSync(report, "utf8").split("\n").filter(Boolean);
     return { passed, failed: lines.map((line) => JSON.parse(line)) };
   } finally {

@@ -10,7 +10,7 @@ import { eventually } from "../support/eventually.ts";
 import { startKubectl, toolPath, tryKubectl } from "../support/kubectl.ts";
 import { startTerminal } from "../support/terminal.ts";
 
-/** What people do with kubectl all day, with the real one, on a server and an agent. */
+/** What people do with kubectl all day, with the real one, on servers and an agent. */
 
 let cluster: TestCluster;
 let directory: string;
@@ -58,7 +58,7 @@ spec:
 before(async () => {
   directory = mkdtempSync(join(tmpdir(), "k3ts-kubectl-"));
   cluster = await createTestCluster({ agents: 1, images: ["k3ts/test-web:1.0"] });
-  await cluster.kubectl(["apply", "-f", "-"], { input: `${web}---${tools(cluster.nodes[1]!)}` });
+  await cluster.kubectl(["apply", "-f", "-"], { input: `${web}---${tools(cluster.agents[0]!)}` });
   await k("wait pod/tools --for=condition=Ready --timeout=180s");
   await k("rollout status deployment/web --timeout=180s");
 });
@@ -70,6 +70,12 @@ after(async () => {
 const k = (line: string, input?: string) => cluster.kubectl(line.split(" "), input === undefined ? {} : { input });
 const fails = (line: string) => tryKubectl(line.split(" "), { kubeconfig: cluster.kubeconfig });
 const start = (line: string) => startKubectl(line.split(" "), { kubeconfig: cluster.kubeconfig });
+/** The nodes that web servers are on. */
+const webNodes = async () => {
+  const { items } = await cluster.kubectlJson<{ items: Pod[] }>(["get", "pods", "-l", "app=web"]);
+  const staying = items.filter(({ metadata }) => !metadata.deletionTimestamp);
+  return [...new Set(staying.map(({ spec }) => spec!.nodeName!))].sort();
+};
 
 describe("kubectl", { concurrency: 3, timeout: 600_000 }, () => {
   test("logs shows a container's output, its end, with times, by label, and follows it to its end", async () => {
@@ -233,7 +239,7 @@ spec:
     assert.match(await k("get --raw /api/v1/namespaces/default/services/web:8000/proxy/"), /^web-/);
     assert.match(await k("get --raw /api/v1/namespaces/default/pods/tools/proxy/index.html"), /^tools\n/);
     assert.equal(await k("get --raw /readyz"), "ok");
-    assert.match(await k(`get --raw /api/v1/nodes/${cluster.nodes[1]}/proxy/stats/summary`), /"nodeName"/);
+    assert.match(await k(`get --raw /api/v1/nodes/${cluster.agents[0]}/proxy/stats/summary`), /"nodeName"/);
   });
 
   test("apply changes nothing the second time, shows differences, and keeps what others own", async () => {
@@ -295,7 +301,9 @@ spec:
   test("get prints tables, sorts, selects, watches; describe tells about everything", async () => {
     const nodes = await k("get nodes");
     assert.match(nodes, /^NAME +STATUS +ROLES +AGE +VERSION\n/);
-    assert.match(nodes, /-server-0 +Ready +control-plane +\S+ +v1\.36/);
+    const roles = cluster.datastore === "etcd" ? "control-plane,etcd" : "control-plane";
+    assert.match(nodes, new RegExp(`-server-0 +Ready +${roles} +\\S+ +v1\\.36`));
+    assert.match(nodes, /-agent-0 +Ready +<none> +\S+ +v1\.36/);
     assert.match(
       await k("get pods -A --sort-by=.metadata.creationTimestamp"),
       /^NAMESPACE +NAME +READY +STATUS +RESTARTS +AGE\n/,
@@ -327,7 +335,7 @@ spec:
       assert.match(await k("describe service web"), /^Endpoints: +10\.42\.\d+\.\d+:80,10\.42\.\d+\.\d+:80$/m);
     }, 60_000);
     assert.match(await k("describe deployment web"), /^NewReplicaSet: +web-\S+ \(2\/2 replicas created\)$/m);
-    const node = await k(`describe node ${cluster.nodes[1]}`);
+    const node = await k(`describe node ${cluster.agents[0]}`);
     for (const text of [/^Allocated resources:/m, /^ +default +tools +0 \(0%\)/m, /KubeletReady/])
       assert.match(node, text);
     assert.match(await k("describe namespace default"), /^Status: +Active$/m);
@@ -368,14 +376,16 @@ spec:
     const pod = await cluster.kubectlJson<Pod>(["get", "pod", "tools"]);
     assert.equal(pod.status!.ephemeralContainerStatuses![0]!.name, "looking");
 
-    const made = await k(`debug node/${cluster.nodes[1]} ${image} -- cat /host/etc/hostname`);
+    const made = await k(`debug node/${cluster.agents[0]} ${image} -- cat /host/etc/hostname`);
     const [looker] = /node-debugger-\S+/.exec(made)!;
     await k(`wait pod/${looker} --for=jsonpath={.status.phase}=Succeeded --timeout=120s`);
-    assert.equal((await k(`logs ${looker}`)).trim(), cluster.nodes[1]);
+    assert.equal((await k(`logs ${looker}`)).trim(), cluster.agents[0]);
   });
 
-  test("the image's own kubectl reaches the cluster on a server", async () => {
-    const [server] = cluster.nodes as [string];
+  test("the image's own kubectl reaches the cluster on a server, and crictl the server's pods", async () => {
+    // Two replicas are not on the agent both, as long as servers have room.
+    const server = (await webNodes()).find((node) => cluster.servers.includes(node));
+    assert.ok(server, "a server runs a web server");
     assert.match(await cluster.exec(server, ["kubectl", "get", "nodes"]), /-agent-0 +Ready/);
     assert.match(
       await cluster.exec(server, ["k3ts", "kubectl", "version"]),
@@ -388,20 +398,17 @@ spec:
 });
 
 test("drain moves pods away and respects cordons, uncordon lets them come back", async () => {
-  const [server, agent] = cluster.nodes as [string, string];
-  const nodesOf = async () => {
-    const { items } = await cluster.kubectlJson<{ items: Pod[] }>(["get", "pods", "-l", "app=web"]);
-    return [...new Set(items.filter(({ metadata }) => !metadata.deletionTimestamp).map(({ spec }) => spec!.nodeName))];
-  };
+  const [agent] = cluster.agents as [string];
   assert.match((await fails(`drain ${agent} --timeout=30s`)).stderr, /cannot delete .*declare no controller/);
   assert.match(await k(`get node ${agent}`), /Ready,SchedulingDisabled/);
   await k(`drain ${agent} --force --ignore-daemonsets --delete-emptydir-data --timeout=180s`);
   await k("rollout status deployment/web --timeout=180s");
-  assert.deepEqual(await nodesOf(), [server]);
+  const left = await webNodes();
+  assert.ok(left.length > 0 && !left.includes(agent), left.join());
   await k(`uncordon ${agent}`);
   // The taint that a cordon brings goes a moment after the cordon itself.
   await eventually(async () => assert.equal(await k(`get node ${agent} -o jsonpath={.spec.taints}`), ""), 60_000);
-  await k("scale deployment/web --replicas=4");
+  await k(`scale deployment/web --replicas=${2 * cluster.nodes.length}`);
   await k("rollout status deployment/web --timeout=180s");
-  assert.deepEqual((await nodesOf()).sort(), [agent, server].sort());
+  assert.deepEqual(await webNodes(), [...cluster.nodes].sort());
 });
