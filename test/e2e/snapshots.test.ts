@@ -180,11 +180,12 @@ async function goesBack(
   assert.match(tooEarly.log, /stop the server (first|before)/);
   await setBack(snapshot);
 
-  await eventually(() => revisionOf(cluster), patienceMs);
-  assert.ok((await revisionOf(cluster)) > highest, "revisions go forward");
-  assert.equal((await cluster.kubectlJson<ConfigMap>(["get", "configmap", "keepsake"])).data?.["a"], "1");
-  const gone = await cluster.kubectl(["get", "deployment/unknown", "configmap/unknown", "--ignore-not-found"]);
-  assert.equal(gone, "");
+  await eventually(async () => {
+    assert.ok((await revisionOf(cluster)) > highest, "revisions go forward");
+    assert.equal((await cluster.kubectlJson<ConfigMap>(["get", "configmap", "keepsake"])).data?.["a"], "1");
+    const gone = await cluster.kubectl(["get", "deployment/unknown", "configmap/unknown", "--ignore-not-found"]);
+    assert.equal(gone, "");
+  }, patienceMs);
   await assertClusterWorks(cluster, patienceMs);
   assert.deepEqual(await idsToKeep(objectIds(cluster)), ids, "objects are those of the snapshot");
 
@@ -239,7 +240,12 @@ describe("a cluster goes back to a snapshot", () => {
   test("with embedded etcd: the other servers join the one that was restored", async (t) => {
     await using cluster = await createTestCluster({ servers: 3, agents: 1, images: ["k3ts/test-web:1.0"] });
     const [first = "", ...others] = cluster.nodes.slice(0, 3);
+    const members = async () => {
+      const { items } = await cluster.kubectlJson<{ items: Node[] }>(["get", "nodes"]);
+      return items.flatMap(({ metadata }) => metadata.annotations?.["etcd.k3s.cattle.io/node-name"] ?? []).sort();
+    };
     await goesBack(t, cluster, async (snapshot) => {
+      const before = await members();
       await stop(first, ...others);
       await restore(first, snapshot);
       await start(first);
@@ -248,11 +254,18 @@ describe("a cluster goes back to a snapshot", () => {
         await run("docker", ["run", "--rm", "--volumes-from", server, ...removed]);
       }
       await start(...others);
+      await eventually(async () => {
+        const now = await members();
+        assert.deepEqual(
+          now.filter((name) => before.includes(name)),
+          [],
+          "all are new members",
+        );
+        assert.deepEqual(
+          now.map((name) => name.replace(/-[0-9a-f]{8}$/, "")),
+          [first, ...others].sort(),
+        );
+      }, patienceMs);
     });
-    await eventually(async () => {
-      const { items } = await cluster.kubectlJson<{ items: Node[] }>(["get", "nodes"]);
-      const members = items.flatMap(({ metadata }) => metadata.annotations?.["etcd.k3s.cattle.io/node-name"] ?? []);
-      assert.deepEqual(members.map((name) => name.replace(/-[0-9a-f]{8}$/, "")).sort(), [first, ...others].sort());
-    }, patienceMs);
   });
 });
