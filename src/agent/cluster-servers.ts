@@ -6,7 +6,7 @@ import { parseJson } from "../machinery/json.ts";
 import type { Logger } from "../machinery/log.ts";
 import type { DeepReadonly } from "../machinery/object.ts";
 import { type Supervisor, serverUrl } from "./bootstrap/supervisor-client.ts";
-import { joinHostPort } from "./load-balancer/dial-first.ts";
+import { isHostPort, joinHostPort } from "./load-balancer/dial-first.ts";
 import { type LoadBalancer, loadBalancerName, startLoadBalancer } from "./load-balancer/load-balancer.ts";
 import { rememberedServers, rememberServers } from "./load-balancer/remembered-servers.ts";
 import { sameServers } from "./load-balancer/server-states.ts";
@@ -138,8 +138,7 @@ const apiService = "default/kubernetes";
 /** @throws when it is no list of addresses */
 function parseAddresses(body: Buffer): string[] {
   const addresses = parseJson(body);
-  const isList =
-    Array.isArray(addresses) && addresses.every((item) => typeof item === "string" && /^.+:\d+$/.test(item));
-  if (!isList) throw new Error(`the answer is no list of addresses: ${body.toString("utf8").slice(0, 200)}`);
-  return addresses as string[];
+  if (!Array.isArray(addresses) || !addresses.every(isHostPort))
+    throw new Error(`the answer is no list of addresses: ${body.toString("utf8").slice(0, 200)}`);
+  return addresses;
 }

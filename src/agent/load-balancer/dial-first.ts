@@ -72,6 +72,13 @@ export function hostPort(address: string): { host: string; port: number } {
   return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, "$1"), port: Number(address.slice(colon + 1)) };
 }
 
+/** Whether somebody else's word for an address can be dialled at all: the attempt would throw otherwise. */
+export function isHostPort(text: unknown): text is string {
+  if (typeof text !== "string" || !/^.+:\d{1,5}$/.test(text)) return false;
+  const { port } = hostPort(text);
+  return port > 0 && port <= 65_535;
+}
+
 /** "10.0.0.1:6443", "[fd00::1]:6443". */
 export function joinHostPort(host: string, port: number | string): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;

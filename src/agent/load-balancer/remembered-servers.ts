@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parseJson, stringifyJson } from "../../machinery/json.ts";
 import { replaceFile } from "../host/files.ts";
+import { isHostPort } from "./dial-first.ts";
 
 /** The servers that an agent knew when it last ran, in K3s' file and form (agent/etc/k3s-agent-load-balancer.json). */
 interface RememberedServers {
@@ -16,7 +17,7 @@ export function rememberedServers(path: string, serverUrl: string): string[] {
   try {
     const saved = parseJson(readFileSync(path, "utf8")) as Partial<RememberedServers> | null;
     if (saved?.ServerURL !== serverUrl || !Array.isArray(saved.ServerAddresses)) return [];
-    return saved.ServerAddresses.filter((address) => typeof address === "string" && /^.+:\d+$/.test(address));
+    return saved.ServerAddresses.filter(isHostPort);
   } catch {
     return [];
   }

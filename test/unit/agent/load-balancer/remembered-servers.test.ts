@@ -30,6 +30,9 @@ test("a missing or damaged file is no memory at all", (t) => {
     writeFileSync(path, content);
     assert.deepEqual(rememberedServers(path, url), [], content);
   }
-  writeFileSync(path, `{"ServerURL":"${url}","ServerAddresses":[1,"nonsense","10.0.0.1:6443"]}`);
+  writeFileSync(
+    path,
+    `{"ServerURL":"${url}","ServerAddresses":[1,"nonsense","10.0.0.2:70000","10.0.0.3:0","10.0.0.1:6443"]}`,
+  );
   assert.deepEqual(rememberedServers(path, url), ["10.0.0.1:6443"]);
 });
