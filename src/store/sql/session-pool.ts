@@ -7,6 +7,9 @@ interface Waiter {
   readonly fail: (error: Error) => void;
 }
 
+/** How long a read waits for those before it while they are answered, in milliseconds. */
+const longestWaitMs = 30_000;
+
 /** A few sessions for reads; more reads than sessions wait for one. */
 export class SessionPool {
   readonly #connect: () => Promise<SqlSession>;
@@ -14,6 +17,8 @@ export class SessionPool {
   readonly #idle: SqlSession[] = [];
   readonly #waiting: Waiter[] = [];
   #free: number;
+  /** When a read was last answered: a database that is slow is not one that is away. */
+  #answeredMs = 0;
   #closed: Error | undefined;
 
   /** @param options.clock the io clock */
@@ -25,7 +30,7 @@ export class SessionPool {
 
   /**
    * Runs a read on a session. Where the connection turns out to be lost it is run once more on a new one. Rejects with
-   * SqlFailure, after 10 s at the latest for each of the two.
+   * SqlFailure, after 10 s at the latest for each of the two, and when no session was free for so long.
    */
   async use<T>(read: (session: SqlSession) => Promise<T>): Promise<T> {
     const slot = await this.#acquire();
@@ -35,7 +40,9 @@ export class SessionPool {
         const fresh = session === undefined;
         session ??= await this.#connect();
         try {
-          return await withinDeadline(this.#clock, session, statementTimeoutMs, read);
+          const result = await withinDeadline(this.#clock, session, statementTimeoutMs, read);
+          this.#answeredMs = this.#clock.now();
+          return result;
         } catch (error) {
           const died = error instanceof SqlFailure && error.kind === "lost" && !fresh && attempt === 0;
           if (!died) throw error;
@@ -63,12 +70,20 @@ export class SessionPool {
     const { promise, resolve, reject } = Promise.withResolvers<SqlSession | undefined>();
     const waiter: Waiter = { take: resolve, fail: reject };
     this.#waiting.push(waiter);
-    const timer = this.#clock.after(statementTimeoutMs, () => {
+    const sinceMs = this.#clock.now();
+    const look = () => {
+      const untilMs = Math.min(this.#answeredMs + statementTimeoutMs, sinceMs + longestWaitMs);
+      const nowMs = this.#clock.now();
       const index = this.#waiting.indexOf(waiter);
       if (index < 0) return;
+      if (nowMs < untilMs) {
+        timer = this.#clock.after(untilMs - nowMs, look);
+        return;
+      }
       this.#waiting.splice(index, 1);
-      reject(new SqlFailure("refused", `none of its connections was free for ${statementTimeoutMs / 1000} s`));
-    });
+      reject(new SqlFailure("refused", `none of its connections was free for ${(nowMs - sinceMs) / 1000} s`));
+    };
+    let timer = this.#clock.after(statementTimeoutMs, look);
     try {
       return this.#working(await promise);
     } finally {

@@ -268,9 +268,12 @@ export function storeSuite(name: string, open: () => Promise<StoreHarness>): voi
 
     test("history tells every change below a prefix after a revision, oldest first, and then ends", async () => {
       const start = await store.currentRevision();
-      const revisions = await Promise.all(
-        Array.from({ length: 1200 }, (_, index) => put(store, `/past/${index}`, "x")),
-      );
+      const revisions: number[] = [];
+      // More than two pages.
+      for (let at = 0; at < 1200; at += 100)
+        revisions.push(
+          ...(await Promise.all(Array.from({ length: 100 }, (_, index) => put(store, `/past/${at + index}`, "x")))),
+        );
       await put(store, "/other", "x");
       // Each looks first whether its key is there, and those reads may be answered in any order.
       revisions.sort((a, b) => a - b);
