@@ -47,10 +47,7 @@ export async function waitForNodes(
       }
     }
   } catch (error) {
-    if (signal.aborted)
-      throw new Error(
-        `${(signal.reason as Error).message}: waited for ${[...missing].join(", ")}; see \`docker logs ${[...missing][0]}\``,
-      );
+    if (signal.aborted) throw new Error(`${(signal.reason as Error).message}: waited for ${[...missing].join(", ")}`);
     throw error;
   } finally {
     done.abort();

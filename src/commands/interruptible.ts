@@ -12,9 +12,11 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
   const interruption = new AbortController();
   const interrupt = () => {
     if (interruption.signal.aborted) process.exit(interruptedExitCode);
-    process.stderr.write("Interrupted: ending in order. Once more ends at once, and leaves what was made.\n");
     interruption.abort(new Error("interrupted"));
+    process.stderr.write("Interrupted: ending in order. Once more ends at once, and leaves what was made.\n");
   };
+  // Ctrl-C ends whoever reads the output, too; that nobody hears of it keeps nothing from being taken back.
+  for (const output of [process.stdout, process.stderr]) output.on("error", () => {});
   for (const name of signals) process.on(name, interrupt);
   try {
     return await work(interruption.signal);

@@ -18,7 +18,7 @@ function program(back: string) {
       ${back}
       throw new Error("given up");
     };
-    await interruptible(work).catch((error) => { console.log(error.message); process.exit(3); });
+    await interruptible(work).catch((error) => { console.log(error.message); setTimeout(() => process.exit(3), 100); });
   `;
   const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
@@ -47,6 +47,17 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     assert.equal(output(), "working\ninterrupted: interrupted\ngiven up\n");
   });
 }
+
+test("a reader of the output that Ctrl-C ended keeps nothing from being taken back", async () => {
+  const { child, says, ended } = program(
+    'for (let i = 0; i < 50; i++) { console.log("x"); console.error("x"); await null; }',
+  );
+  await says("working");
+  child.stdout.destroy();
+  child.stderr.destroy();
+  child.kill("SIGINT");
+  assert.deepEqual((await ended)[0], 3);
+});
 
 test("a second signal ends the program at once", async () => {
   const { child, says, ended, output } = program("await new Promise(() => {});");
