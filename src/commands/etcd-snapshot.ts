@@ -67,7 +67,9 @@ export function readSnapshotArguments(args: readonly string[], environment: Node
     const [name = "", ...value] = arg.split("=");
     return [aliases[name] ?? name.replace(/^--s3(?=-|$)/, "--etcd-s3"), ...value].join("=");
   });
-  const flags = readFlags("k3ts etcd-snapshot", snapshotFlags, named, environment, () => {}, { operands: true });
+  const flags = readFlags("k3ts etcd-snapshot <command>", snapshotFlags, named, environment, () => {}, {
+    operands: true,
+  });
   const [command = "", ...names] = flags.operands;
   const operation = command === "ls" || command === "l" ? "list" : command;
   if (operation !== "save" && operation !== "list" && operation !== "delete" && operation !== "prune")
