@@ -23,6 +23,7 @@ const watchMs = 20_000;
 const patienceMs = 120_000;
 const megabyte = 1e6;
 const image = "k3ts/test-web:1.0";
+const yardstickImage = "k3ts/test-web";
 const namespace = "default";
 /** Clients of each sort: some of their connections end at whichever server is killed. */
 const clientsEach = 4;
@@ -32,7 +33,7 @@ export const servers: Measurement = {
   name: "servers",
   async run(say) {
     const docker = await connectDocker();
-    const took: number[] = [];
+    const took: Starts = { cluster: [], plain: [] };
     for (let round = 1; round < starts; round++) await (await startCluster(round, took, say)).remove();
     await using cluster = await startCluster(starts, took, say);
     const names = cluster.nodes.filter((name) => name.includes("-server-"));
@@ -47,7 +48,13 @@ export const servers: Measurement = {
     const { figures, notes = [] } = await killLeaders(cluster, say);
     return {
       figures: [
-        { what: "three servers and two agents by `cluster create`", unit: "s", samples: took, budget: 12 },
+        {
+          what: "three servers and two agents by `cluster create`",
+          unit: "s",
+          samples: took.cluster,
+          budget: 12,
+          yardstick: { what: "`docker run --rm` of busybox", samples: took.plain },
+        },
         {
           what: "the largest of three idle servers, with its etcd, memory",
           unit: "MB",
@@ -70,11 +77,21 @@ async function bringImage(node: string): Promise<void> {
   await run("sh", ["-c", `docker save ${image} | docker exec -i ${node} ctr images import -`]);
 }
 
-async function startCluster(round: number, took: number[], say: (line: string) => void): Promise<TestCluster> {
+/** Seconds that each start took. */
+interface Starts {
+  readonly cluster: number[];
+  readonly plain: number[];
+}
+
+async function startCluster(round: number, took: Starts, say: (line: string) => void): Promise<TestCluster> {
+  say(`docker run ${yardstickImage}, ${round} of ${starts}`);
+  const begunAtMs = ioClock.now();
+  await run("docker", ["run", "--rm", yardstickImage, "true"]);
+  took.plain.push((ioClock.now() - begunAtMs) / 1000);
   say(`three servers and two agents, ${round} of ${starts}`);
   const startedAtMs = ioClock.now();
   const cluster = await createTestCluster({ servers: 3, agents: 2 });
-  took.push((ioClock.now() - startedAtMs) / 1000);
+  took.cluster.push((ioClock.now() - startedAtMs) / 1000);
   return cluster;
 }
 
