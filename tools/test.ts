@@ -71,12 +71,13 @@ const stages: Stage[] = [
     name: "several-servers",
     run: async () => {
       if (!(await runTasks([...imageTasks(), ...databaseImageTasks()]))) return false;
-      const files = "test/e2e/{faults,helm,kubectl,pods,restarts,services,workloads}.test.ts";
-      for (const clusterKind of ["three-servers-etcd", "two-servers-postgres"] as const) {
+      const names = "faults,helm,kubectl,pods,services,workloads";
+      const on = (clusterKind: ClusterKindName, names: string) => {
         console.log(`\n# ${clusterKind}`);
-        if (!(await nodeTest(files, { ...onClusters, clusterKind }))) return false;
-      }
-      return true;
+        return nodeTest(`test/e2e/{${names}}.test.ts`, { ...onClusters, clusterKind });
+      };
+      // `test/e2e/servers.test.ts` stops and starts servers with embedded etcd.
+      return (await on("three-servers-etcd", names)) && (await on("two-servers-postgres", `${names},restarts`));
     },
   },
   {
