@@ -272,6 +272,11 @@ class Http2Client implements HttpsClient {
     const stream = await this.#connection.request(headers, call.body !== undefined);
     // Whoever waits on the stream hears of errors; between two waits nobody listens, and Node would end the process.
     stream.on("error", () => {});
+    // Aborted while it connected: nobody who listens from now on would hear of it.
+    if (call.signal?.aborted) {
+      stream.close();
+      call.signal.throwIfAborted();
+    }
     if (call.body !== undefined) stream.end(call.body);
     return stream;
   }

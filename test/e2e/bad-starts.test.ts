@@ -10,6 +10,7 @@ import { type RunResult, run, tryRun } from "../../tools/run.ts";
 import { createTestCluster, type TestCluster } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import { tryKubectl } from "../support/kubectl.ts";
+import { startTerminal } from "../support/terminal.ts";
 
 /** Starts that cannot succeed: each ends at once, for good, and its last word names the thing and the remedy. */
 
@@ -166,6 +167,23 @@ describe("`k3ts cluster create` that cannot succeed leaves nothing behind", () =
     const result = await create("--agents", "1", "--agent-arg=--frobnicate");
     assert.equal(result.code, 1);
     assert.match(result.stderr, /^k3ts: .*node .*-agent-0 ended before it was up: unknown option '--frobnicate'/m);
+    await assertNothingLeft();
+  });
+
+  test("it is interrupted by Ctrl-C while it waits for the nodes", async (t) => {
+    // Without a pod network no node becomes Ready.
+    const command = `stty rows 50 cols 200; exec "${process.execPath}" "${main}" cluster create ${name} --no-kubeconfig-update-default --server-arg=--flannel-backend=none`;
+    const terminal = startTerminal(command, {});
+    t.after(() => terminal.stop());
+    await terminal.waitFor(/Wait until all nodes are Ready/);
+    await eventually(async () => {
+      const log = await tryRun("docker", ["logs", `k3ts-${name}-server-0`]);
+      assert.match(log.stdout + log.stderr, /Wrote kubeconfig/);
+    }, 60_000);
+    terminal.type("\u0003");
+    await terminal.waitFor(/Interrupted: ending in order/);
+    await terminal.waitFor(/removed again: interrupted/);
+    assert.equal(await terminal.ended, 1);
     await assertNothingLeft();
   });
 });

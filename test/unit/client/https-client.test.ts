@@ -235,3 +235,21 @@ test("aborting ends a watch without an error; leaving the loop ends the stream a
     client.close();
   });
 });
+
+test("aborting while the connection is made ends watches and requests, too", async () => {
+  await withServer(
+    (stream) => stream.respond({ ":status": 200 }),
+    async (options) => {
+      const client = createHttpsClient(options);
+      const interruption = new AbortController();
+      const { signal } = interruption;
+      const watching = (async () => {
+        for await (const _ of client.watch(things, { signal })) assert.fail("there are no events");
+      })();
+      const getting = client.get(things, "t", { signal });
+      interruption.abort(new Error("interrupted"));
+      for (const call of [watching, getting]) await assert.rejects(call, { message: "interrupted" });
+      client.close();
+    },
+  );
+});
