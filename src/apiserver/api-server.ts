@@ -83,7 +83,7 @@ export interface ApiServer {
   problem(): string | undefined;
   /** When a node's heartbeat was last refused because the store did not take it, in cluster time. */
   heartbeatsRefusedMs(): number | undefined;
-  /** "host:port" of every API server of the cluster that works. */
+  /** "host:port" of every API server of the cluster that works; waits until this one is among them. */
   addresses(): Promise<readonly string[]>;
   /** Takes this server out of the Service `kubernetes` where there are others, ends watches and streams. The store stays open. */
   stop(): Promise<void>;
@@ -265,7 +265,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     ready: () => whenReady,
     problem: () => feed.problem(),
     heartbeatsRefusedMs: () => heartbeatsRefusedMs,
-    addresses: () => service.addresses(),
+    addresses: () => announced.then(() => service.addresses()),
     stop: async () => {
       await service.stop();
       stopping.abort(new Error("the API server is stopping"));

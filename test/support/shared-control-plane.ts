@@ -13,6 +13,8 @@ export interface SharingServer {
   readonly server: ApiServer;
   /** As an administrator. */
   readonly client: Client;
+  /** The addresses of servers that it told when it was asked before it was ready. */
+  readonly askedAtOnce: Promise<readonly string[]>;
   /** Stops it in order; again does nothing. */
   stop(): Promise<void>;
 }
@@ -44,6 +46,7 @@ export async function startSharingServer(
     return stopped;
   };
   test.after(stop);
+  const askedAtOnce = server.addresses();
   await server.ready();
-  return { server, stop, client: server.client({ name: "admin", groups: ["system:masters"] }) };
+  return { server, stop, askedAtOnce, client: server.client({ name: "admin", groups: ["system:masters"] }) };
 }

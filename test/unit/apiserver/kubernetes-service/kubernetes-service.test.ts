@@ -38,6 +38,8 @@ describe("the Service kubernetes", () => {
       assert.deepEqual([endpoints, slices, names], [both, both, ["kubernetes"]]);
     }
     assert.deepEqual(await one.server.addresses(), both);
+    // Agents that come early would know nobody.
+    assert.deepEqual(await Promise.all([one.askedAtOnce, two.askedAtOnce]), [both.slice(0, 1), both]);
     await one.stop();
     const left = ["192.0.2.2:6443"];
     assert.deepEqual(await two.server.addresses(), left);
