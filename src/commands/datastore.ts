@@ -61,8 +61,11 @@ export async function datastore(args: readonly string[]): Promise<number> {
 /** Moves what this server has in embedded etcd, and puts its member's data aside: it would go before any other store. */
 async function moveFromMember(directory: string, flags: Flags): Promise<void> {
   const { withMemberData } = await import("../server/etcd/member-data.ts");
+  const { forgetMembers } = await import("../server/etcd/forget-members.ts");
   await interruptible((signal) =>
-    withMemberData(directory, { logger: silentLogger, signal }, (from) => moveFrom(from, "embedded etcd", flags)),
+    withMemberData(directory, { logger: silentLogger, signal }, (from) =>
+      moveFrom(from, "embedded etcd", flags, forgetMembers),
+    ),
   );
   const old = putAside(etcdDirectoryOf(directory), ioClock, "old");
   process.stdout.write(
@@ -70,11 +73,18 @@ async function moveFromMember(directory: string, flags: Flags): Promise<void> {
   );
 }
 
-async function moveFrom(from: Store, source: string, flags: Flags): Promise<void> {
+/** @param afterwards what the moved cluster needs, before anybody uses it */
+async function moveFrom(
+  from: Store,
+  source: string,
+  flags: Flags,
+  afterwards?: (to: Store) => Promise<void>,
+): Promise<void> {
   if (!flags["force"]) await refuseWhileUsed(from);
   const to = await openSide("to", flags);
   try {
     await move(from, to, source);
+    await afterwards?.(to);
   } finally {
     await to.close();
   }

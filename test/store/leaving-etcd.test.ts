@@ -43,6 +43,7 @@ test("datastore migrate moves what a stopped server has in embedded etcd, and pu
     await using store = closing(await openStore({ endpoint: etcd.endpoint, files: etcd.files, ...common }));
     await store.create("/registry/configmaps/default/a", Buffer.from("1"));
     await store.create("/registry/masterleases/10.0.0.1", Buffer.from("here"));
+    await store.create("/registry/minions/server", Buffer.from(JSON.stringify(member)));
     revision = await store.currentRevision();
     await assert.rejects(datastore(args), /this server's etcd runs, at .*; stop the server first/);
   } finally {
@@ -58,10 +59,33 @@ test("datastore migrate moves what a stopped server has in embedded etcd, and pu
   const { entries } = await moved.list("/");
   assert.deepEqual(
     entries.map(({ key, value }) => [key, value.toString()]),
-    [["/registry/configmaps/default/a", "1"]],
+    [
+      ["/registry/configmaps/default/a", "1"],
+      ["/registry/minions/server", JSON.stringify(noMember)],
+    ],
   );
   assert.ok((await moved.currentRevision()) >= revision, "revisions go on");
 });
+
+const ready = { type: "Ready", status: "True" };
+const member = {
+  kind: "Node",
+  apiVersion: "v1",
+  metadata: {
+    name: "server",
+    labels: { "kubernetes.io/os": "linux", "node-role.kubernetes.io/etcd": "true" },
+    annotations: { "etcd.k3s.cattle.io/node-name": "server-1", "etcd.k3s.cattle.io/node-address": "10.0.0.1", own: "" },
+    finalizers: ["wrangler.cattle.io/managed-etcd-controller"],
+  },
+  status: { conditions: [ready, { type: "EtcdIsVoter", status: "True" }] },
+};
+/** A Node that can be deleted without etcd. */
+const noMember = {
+  kind: "Node",
+  apiVersion: "v1",
+  metadata: { name: "server", labels: { "kubernetes.io/os": "linux" }, annotations: { own: "" } },
+  status: { conditions: [ready] },
+};
 
 function closing(store: Store): Store & AsyncDisposable {
   return Object.assign(store, { [Symbol.asyncDispose]: () => store.close() });

@@ -6,7 +6,7 @@ import type { MemberClient } from "./member-client.ts";
 import { nameAnnotation, roleLabel } from "./member-plan.ts";
 
 /** K3s' condition, by which people let a server vote again before they restart the next one. */
-const conditionType = "EtcdIsVoter";
+export const conditionType = "EtcdIsVoter";
 
 /** What a server's member of etcd is, in K3s' words. */
 const states = {
