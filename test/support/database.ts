@@ -114,7 +114,8 @@ export async function startDatabase(
       await docker("start", container);
       await answers();
     },
-    pause: () => docker("pause", container),
+    // The kernel may not have stopped all of a busy container in the time that it is given; it lets all go on then.
+    pause: () => eventually(() => docker("pause", container)),
     unpause: () => docker("unpause", container),
     exec,
     remove,
